@@ -1,0 +1,1 @@
+"""Recognises a patient by the brain: links MRI studies to patient records."""

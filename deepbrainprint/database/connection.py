@@ -1,0 +1,90 @@
+"""Connections and transactions; the one place where driver errors become ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
+import psycopg2.pool
+
+from deepbrainprint.errors import Conflict, DeepBrainPrintError, Misconfigured, TryAgain
+
+Connection: TypeAlias = psycopg2.extensions.connection
+
+# PostgreSQL says these in the text of a failed connection attempt; there is no SQLSTATE for them.
+_WRONG_SETTING = ("password authentication failed", "does not exist", "no password supplied")
+
+
+class Database:
+    """A pool of connections to one PostgreSQL database, safe to share between threads."""
+
+    def __init__(self, url: str, *, maximum_connections: int = 16) -> None:
+        if not url:
+            raise Misconfigured(
+                "DBP_DATABASE_URL is empty: set it to the PostgreSQL URL of the application "
+                "database, or start the embedded one with `deepbrainprint up`",
+                code="no_database_url",
+            )
+        with _ours():
+            self._pool = psycopg2.pool.ThreadedConnectionPool(
+                0, maximum_connections, url, connect_timeout=5, application_name="deepbrainprint"
+            )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A connection whose work is committed at the end, or rolled back on any error.
+
+        Raises TryAgain when PostgreSQL is away, Misconfigured when it refuses us, Conflict when
+        a unique key says that someone else was first.
+        """
+        with _ours():
+            connection: Connection = self._pool.getconn()
+            try:
+                with connection:
+                    yield connection
+            finally:
+                self._pool.putconn(connection, close=bool(connection.closed))
+
+    def close(self) -> None:
+        """Give all connections back to the server."""
+        self._pool.closeall()
+
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    """Translate what the driver raises; its text may hold values, so it is not passed on."""
+    try:
+        yield
+    except DeepBrainPrintError:
+        raise
+    except psycopg2.pool.PoolError as error:
+        raise TryAgain(
+            "all database connections are busy; try again", code="database_busy"
+        ) from error
+    except psycopg2.errors.UniqueViolation as error:
+        raise Conflict("someone else recorded this first", code="already_recorded") from error
+    except psycopg2.errors.UndefinedTable as error:
+        raise Misconfigured(
+            "the database schema is out of date: run `deepbrainprint migrate`",
+            code="schema_missing",
+        ) from error
+    except psycopg2.errors.DiskFull as error:
+        raise TryAgain("the database's disk is full: free space on it", code="disk_full") from error
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        raise _connection_error(error) from None
+
+
+def _connection_error(error: psycopg2.Error) -> DeepBrainPrintError:
+    if any(phrase in str(error) for phrase in _WRONG_SETTING):
+        return Misconfigured(
+            "PostgreSQL refuses DBP_DATABASE_URL: correct its user, password or database name",
+            code="database_refused",
+        )
+    return TryAgain(
+        "PostgreSQL does not answer: check that it runs and that DBP_DATABASE_URL points at it",
+        code="database_away",
+    )

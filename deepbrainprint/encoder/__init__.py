@@ -1,0 +1,1 @@
+"""The model: from slices of an aligned brain to a fingerprint."""

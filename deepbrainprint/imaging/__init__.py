@@ -1,0 +1,1 @@
+"""Pixels: from DICOM files to one aligned brain."""

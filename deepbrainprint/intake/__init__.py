@@ -1,0 +1,1 @@
+"""Hospital IT's room: how DICOM objects arrive, are kept and become studies."""

@@ -1,0 +1,1 @@
+"""Evidence to verdict: whose brain it is."""

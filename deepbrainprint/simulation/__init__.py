@@ -1,0 +1,1 @@
+"""The synthetic scanner: people, their heads, and DICOM studies of them."""

@@ -1,0 +1,1 @@
+"""One function per step; the only place where rooms meet."""

@@ -1,0 +1,223 @@
+-- From nothing to the first schema.
+
+create schema identity;
+
+-- One row per Study Instance UID that reached us. Our own study_id is what logs and runs name.
+create table study (
+    study_id         bigint generated always as identity primary key,
+    study_uid        text not null unique,
+    calling_ae       text not null,                     -- last AE title that sent to it
+    first_instance_at timestamptz not null default now(),
+    last_instance_at  timestamptz not null default now()
+);
+
+-- One row per revision: what had arrived when the study went quiet. A late image opens the next.
+--   receiving → queued → dispatched → converted → stripped → sliced → encoded → decided
+--   any of them → not_applicable | rejected | failed; any of them → superseded by a later revision
+create table study_revision (
+    study_id     bigint not null references study,
+    revision     integer not null check (revision > 0),
+    state        text not null default 'receiving' check (state in (
+                     'receiving', 'queued', 'dispatched', 'converted', 'stripped', 'sliced',
+                     'encoded', 'decided', 'not_applicable', 'rejected', 'failed', 'superseded')),
+    reason_code  text not null default '',              -- why it ended as it did, for programs
+    reason       text not null default '',              -- the same for people, without identity
+    opened_at    timestamptz not null default now(),
+    closed_at    timestamptz,                           -- when it went quiet
+    ended_at     timestamptz,                           -- when it reached a final state
+    primary key (study_id, revision)
+);
+create index study_revision_by_state on study_revision (state, opened_at);
+
+-- One row per SOP instance on disk. Written before the sender is told Success.
+create table instance (
+    instance_id         bigint generated always as identity primary key,
+    study_id            bigint not null references study,
+    revision            integer not null,               -- the revision it first belonged to
+    series_uid          text not null,
+    sop_instance_uid    text not null unique,
+    sop_class_uid       text not null,
+    transfer_syntax_uid text not null,
+    path                text not null,                  -- relative to the instances folder
+    size_bytes          bigint not null check (size_bytes >= 0),
+    sha256              text not null check (sha256 ~ '^[0-9a-f]{64}$'),
+    calling_ae          text not null,
+    repeats             integer not null default 0,     -- how often the same bytes came again
+    received_at         timestamptz not null default now(),
+    foreign key (study_id, revision) references study_revision
+);
+create index instance_by_study on instance (study_id, series_uid);
+
+-- Objects that were kept aside instead of filed: unreadable, no UIDs, or other bytes under a UID
+-- that is already known.
+create table quarantine (
+    quarantine_id bigint generated always as identity primary key,
+    reason_code   text not null,
+    reason        text not null,
+    path          text not null unique,                 -- relative to the quarantine folder
+    size_bytes    bigint not null,
+    sha256        text not null,
+    calling_ae    text not null,
+    received_at   timestamptz not null default now()
+);
+
+-- Who the header says the patient is. Text, because that is what scanners send.
+create table identity.study_identity (
+    study_id         bigint primary key references study,
+    patient_id       text not null,
+    issuer           text not null,
+    name             text not null,
+    birth_date       text not null,
+    sex              text not null,
+    accession_number text not null,
+    study_date       text not null
+);
+create index study_identity_by_patient on identity.study_identity (patient_id, issuer);
+
+-- Revisions that wait for an Airflow run. The dispatcher empties it; Airflow down means it grows.
+create table outbox (
+    study_id      bigint not null,
+    revision      integer not null,
+    enqueued_at   timestamptz not null default now(),
+    attempts      integer not null default 0,
+    not_before    timestamptz not null default now(),
+    dispatched_at timestamptz,
+    last_error    text not null default '',
+    primary key (study_id, revision),
+    foreign key (study_id, revision) references study_revision
+);
+create index outbox_waiting on outbox (not_before) where dispatched_at is null;
+
+-- Every step of every run, for the timeline and for what went wrong.
+create table step_run (
+    step_run_id bigint generated always as identity primary key,
+    study_id    bigint not null,
+    revision    integer not null,
+    step        text not null check (step in ('convert', 'strip', 'slice', 'encode', 'link')),
+    started_at  timestamptz not null,
+    ended_at    timestamptz not null default now(),
+    outcome     text not null,                          -- done, or the name of the error
+    reason_code text not null default '',
+    reason      text not null default '',
+    foreign key (study_id, revision) references study_revision
+);
+create index step_run_by_study on step_run (study_id, revision, step_run_id);
+
+-- What each series of a revision was taken for, and why.
+create table series (
+    study_id       bigint not null,
+    revision       integer not null,
+    series_uid     text not null,
+    series_number  integer not null,
+    contrast       text not null,
+    usable         boolean not null,
+    chosen         boolean not null,
+    confidence     real not null,
+    reason         text not null,
+    instance_count integer not null,
+    primary key (study_id, revision, series_uid),
+    foreign key (study_id, revision) references study_revision
+);
+
+-- One chosen series on its way to a fingerprint; its files lie in `folder`.
+create table scan (
+    scan_id    bigint generated always as identity primary key,
+    study_id   bigint not null,
+    revision   integer not null,
+    series_uid text not null,
+    contrast   text not null,
+    folder     text not null,                           -- relative to the studies folder
+    quality    jsonb not null default '{}',             -- figures by name; units in the names
+    created_at timestamptz not null default now(),
+    unique (study_id, revision, series_uid),
+    foreign key (study_id, revision) references study_revision
+);
+
+-- Encoders that have ever made a fingerprint here.
+create table encoder (
+    encoder_id    bigint generated always as identity primary key,
+    version       text not null unique,
+    digest        text not null,                        -- SHA-256 of the ONNX file
+    registered_at timestamptz not null default now()
+);
+
+-- What decides is one versioned bundle; the row in active_bundle points at it.
+create table bundle (
+    bundle_id             bigint generated always as identity primary key,
+    encoder_id            bigint not null references encoder,
+    preprocessing_version text not null,
+    calibration           jsonb not null,               -- maps and thresholds, with their origin
+    calibration_digest    text not null,                -- SHA-256 of its canonical text
+    created_at            timestamptz not null default now(),
+    unique (encoder_id, preprocessing_version, calibration_digest)
+);
+create table active_bundle (
+    only_one  boolean primary key default true check (only_one),
+    bundle_id bigint not null references bundle,
+    since     timestamptz not null default now()
+);
+
+-- 512 little-endian float32 of unit length. The truth; the FAISS file is a cache of this table.
+create table fingerprint (
+    fingerprint_id bigint generated always as identity primary key,
+    scan_id        bigint not null references scan,
+    encoder_id     bigint not null references encoder,
+    vector         bytea not null check (octet_length(vector) = 2048),
+    input_digest   text not null,
+    created_at     timestamptz not null default now(),
+    unique (scan_id, encoder_id)
+);
+
+-- A person as we know one. Says nothing about who it is.
+create table patient (
+    patient_id bigint generated always as identity primary key,
+    created_at timestamptz not null default now()
+);
+
+-- Decisions append; the newest one of a study counts. No row is ever changed.
+create table decision (
+    decision_id  bigint generated always as identity primary key,
+    study_id     bigint not null,
+    revision     integer not null,
+    verdict      text not null check (verdict in ('linked', 'new_patient', 'review')),
+    patient_id   bigint references patient,
+    reasons      text[] not null,
+    bundle_id    bigint not null references bundle,
+    gallery_size integer not null,                      -- patients that were compared with
+    decided_by   text not null default 'machine',
+    decided_at   timestamptz not null default now(),
+    check ((verdict = 'review') = (patient_id is null)),
+    foreign key (study_id, revision) references study_revision
+);
+create index decision_by_study on decision (study_id, decision_id desc);
+create index decision_by_patient on decision (patient_id);
+create unique index decision_by_machine_once on decision (study_id, revision)
+    where decided_by = 'machine';
+
+create table decision_candidate (
+    decision_id    bigint not null references decision,
+    rank           integer not null check (rank > 0),
+    patient_id     bigint not null references patient,
+    fingerprint_id bigint not null references fingerprint,
+    similarity     double precision not null,           -- cosine
+    llr            double precision not null,           -- natural log
+    same_contrast  boolean not null,
+    primary key (decision_id, rank)
+);
+
+create function refuse_change() returns trigger language plpgsql as $$
+begin
+    raise exception 'decisions are appended, never changed';
+end $$;
+create trigger decision_is_append_only before update or delete on decision
+    for each row execute function refuse_change();
+create trigger decision_candidate_is_append_only before update or delete on decision_candidate
+    for each row execute function refuse_change();
+
+-- The decision that counts for each study: the newest.
+create view current_decision as
+    select distinct on (study_id) * from decision order by study_id, decision_id desc;
+
+-- The newest revision of each study.
+create view current_revision as
+    select distinct on (study_id) * from study_revision order by study_id, revision desc;

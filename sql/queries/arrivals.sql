@@ -1,0 +1,119 @@
+-- name: touch_study
+-- Find or create the study of a Study Instance UID; the row stays locked until commit, which is
+-- what keeps a study from closing between an image's file and its row.
+insert into study (study_uid, calling_ae)
+values (%(study_uid)s, %(calling_ae)s)
+on conflict (study_uid) do update
+    set last_instance_at = now(), calling_ae = excluded.calling_ae
+returning study_id;
+
+-- name: newest_revision
+-- Number and state of the newest revision of a study.
+select revision, state from study_revision
+where study_id = %(study_id)s order by revision desc limit 1;
+
+-- name: open_revision
+-- Open a revision that receives images.
+insert into study_revision (study_id, revision) values (%(study_id)s, %(revision)s);
+
+-- name: known_instance
+-- Digest and place of an instance that is already filed; the row is locked.
+select instance_id, sha256, study_id, revision from instance
+where sop_instance_uid = %(sop_instance_uid)s for update;
+
+-- name: count_repeat
+-- The same bytes came again.
+update instance set repeats = repeats + 1 where instance_id = %(instance_id)s;
+
+-- name: insert_instance
+-- File an instance; nothing comes back when another sender was first.
+insert into instance (study_id, revision, series_uid, sop_instance_uid, sop_class_uid,
+                      transfer_syntax_uid, path, size_bytes, sha256, calling_ae)
+values (%(study_id)s, %(revision)s, %(series_uid)s, %(sop_instance_uid)s, %(sop_class_uid)s,
+        %(transfer_syntax_uid)s, %(path)s, %(size_bytes)s, %(sha256)s, %(calling_ae)s)
+on conflict (sop_instance_uid) do nothing
+returning instance_id;
+
+-- name: insert_identity
+-- Keep what the first header of a study says of the patient.
+insert into identity.study_identity (study_id, patient_id, issuer, name, birth_date, sex,
+                                     accession_number, study_date)
+values (%(study_id)s, %(patient_id)s, %(issuer)s, %(name)s, %(birth_date)s, %(sex)s,
+        %(accession_number)s, %(study_date)s)
+on conflict (study_id) do nothing;
+
+-- name: insert_quarantine
+-- Record an object that was kept aside; the same bytes are recorded once.
+insert into quarantine (reason_code, reason, path, size_bytes, sha256, calling_ae)
+values (%(reason_code)s, %(reason)s, %(path)s, %(size_bytes)s, %(sha256)s, %(calling_ae)s)
+on conflict (path) do nothing;
+
+-- name: close_quiet_studies
+-- Close what has been quiet for long enough and put it in the outbox. A study whose row is locked
+-- is receiving an image at this moment and is left for the next round.
+with quiet as (
+    select s.study_id from study s
+    where s.last_instance_at <= now() - make_interval(secs => %(quiet_seconds)s)
+      and exists (select 1 from study_revision r
+                  where r.study_id = s.study_id and r.state = 'receiving')
+    for update of s skip locked
+), closed as (
+    update study_revision r set state = 'queued', closed_at = now()
+    from quiet where r.study_id = quiet.study_id and r.state = 'receiving'
+    returning r.study_id, r.revision
+), superseded as (
+    update study_revision r set state = 'superseded', ended_at = now()
+    from closed where r.study_id = closed.study_id and r.revision < closed.revision
+        and r.state <> 'superseded'
+), queued as (
+    insert into outbox (study_id, revision) select study_id, revision from closed
+)
+select study_id, revision from closed order by study_id;
+
+-- name: claim_outbox
+-- Lease waiting revisions, oldest first, as far as the cap on open runs allows.
+with open_now as (
+    select count(*) as n from study_revision
+    where state in ('dispatched', 'converted', 'stripped', 'sliced', 'encoded')
+), waiting as (
+    select o.study_id, o.revision from outbox o join study_revision r using (study_id, revision)
+    where o.dispatched_at is null and o.not_before <= now() and r.state = 'queued'
+    order by o.enqueued_at
+    limit greatest(0, %(maximum_open_runs)s - (select n from open_now))
+    for update of o skip locked
+)
+update outbox o
+    set attempts = attempts + 1, not_before = now() + make_interval(secs => %(lease_seconds)s)
+from waiting where o.study_id = waiting.study_id and o.revision = waiting.revision
+returning o.study_id, o.revision;
+
+-- name: mark_dispatched
+-- Airflow has the run.
+with sent as (
+    update outbox set dispatched_at = now(), last_error = ''
+    where study_id = %(study_id)s and revision = %(revision)s
+)
+update study_revision set state = 'dispatched'
+where study_id = %(study_id)s and revision = %(revision)s and state = 'queued';
+
+-- name: mark_dispatch_failed
+-- Airflow did not take the run; try again later.
+update outbox set last_error = %(error)s, not_before = now() + make_interval(secs => %(retry_seconds)s)
+where study_id = %(study_id)s and revision = %(revision)s;
+
+-- name: open_runs
+-- Runs that Airflow has and that have not ended, with the seconds since they were handed over.
+select r.study_id, r.revision, extract(epoch from now() - o.dispatched_at)::float8
+from study_revision r join outbox o using (study_id, revision)
+where r.state in ('dispatched', 'converted', 'stripped', 'sliced', 'encoded')
+  and o.dispatched_at is not null
+order by o.dispatched_at;
+
+-- name: study_by_uid
+-- Our id of a Study Instance UID.
+select study_id from study where study_uid = %(study_uid)s;
+
+-- name: instance_paths
+-- Files of a study up to and including a revision, in order of arrival.
+select path from instance where study_id = %(study_id)s and revision <= %(revision)s
+order by instance_id;

@@ -1,0 +1,19 @@
+"""Parts that every test may ask for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real MRI and DICOM; skips the test on a machine that has none."""
+    folder = Path(os.environ.get("TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "manifest.csv").is_file():
+        pytest.skip("no real data here: set TEST_DATA to the folder that holds manifest.csv")
+    return folder
