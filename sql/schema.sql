@@ -39,7 +39,7 @@ create table instance (
     sop_instance_uid    text not null unique,
     sop_class_uid       text not null,
     transfer_syntax_uid text not null,
-    path                text not null,                  -- relative to the instances folder
+    path                text not null unique,           -- relative to the instances folder
     size_bytes          bigint not null check (size_bytes >= 0),
     sha256              text not null check (sha256 ~ '^[0-9a-f]{64}$'),
     calling_ae          text not null,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from deepbrainprint.database.connection import Connection
 from deepbrainprint.database.queries import Row, execute, fetch_all, fetch_one
+from deepbrainprint.errors import Conflict
 from deepbrainprint.records import HeaderIdentity, Instance, State, StudyId, StudyRevision
 
 
@@ -32,7 +33,8 @@ def record_instance(
 ) -> tuple[Arrival, StudyRevision]:
     """File one instance that is already durable on disk, opening a revision where needed.
 
-    The study's row is locked until commit, so a study cannot close around an instance.
+    The study's row is locked until commit, so a study cannot close around an instance. Conflict
+    when another transaction filed the same UID meanwhile: roll back and call again.
     """
     known = _known_instance(connection, instance)
     if known is not None:
@@ -43,11 +45,8 @@ def record_instance(
     inserted = fetch_one(
         connection, "insert_instance", study_id=study_id, revision=revision, **values
     )
-    if inserted is None:  # another association filed it while we waited for the lock
-        return _known_instance(connection, instance) or (
-            Arrival.CONFLICT,
-            StudyRevision(study_id, revision),
-        )
+    if inserted is None:  # the revision that may have been opened above must not stay
+        raise Conflict("another association filed this instance first", code="already_recorded")
     execute(connection, "insert_identity", study_id=study_id, **asdict(identity))
     return Arrival.NEW, StudyRevision(study_id, revision)
 
@@ -92,9 +91,12 @@ def record_quarantine(  # noqa: PLR0913 — one argument per column
     size_bytes: int,
     sha256: str,
     calling_ae: str,
-) -> None:
-    """Record an object that was kept aside; `path` is relative to the quarantine folder."""
-    execute(
+) -> bool:
+    """Record an object that was kept aside; False when its path was recorded before.
+
+    `path` is relative to the quarantine folder.
+    """
+    inserted = execute(
         connection,
         "insert_quarantine",
         reason_code=reason_code,
@@ -104,6 +106,7 @@ def record_quarantine(  # noqa: PLR0913 — one argument per column
         sha256=sha256,
         calling_ae=calling_ae,
     )
+    return inserted > 0
 
 
 def close_quiet_studies(connection: Connection, *, quiet_seconds: float) -> list[StudyRevision]:
@@ -114,7 +117,11 @@ def close_quiet_studies(connection: Connection, *, quiet_seconds: float) -> list
 def claim_outbox(
     connection: Connection, *, maximum_open_runs: int, lease_seconds: float
 ) -> list[StudyRevision]:
-    """Lease waiting revisions, oldest first, so that at most `maximum_open_runs` are open."""
+    """Lease waiting revisions, oldest first, so that at most `maximum_open_runs` are open.
+
+    Claims queue up behind one another, so that two dispatchers together keep to the cap.
+    """
+    fetch_one(connection, "lock_outbox")
     return _runs(
         fetch_all(
             connection,
@@ -131,9 +138,17 @@ def mark_dispatched(connection: Connection, run: StudyRevision) -> None:
 
 
 def mark_dispatch_failed(
-    connection: Connection, run: StudyRevision, *, error: str, retry_seconds: float
+    connection: Connection,
+    run: StudyRevision,
+    *,
+    error: str,
+    retry_seconds: float,
+    longest_seconds: float,
 ) -> None:
-    """Airflow did not take the run; `error` says why, without identity."""
+    """Airflow did not take the run; `error` says why, without identity.
+
+    The next attempt waits `retry_seconds`, twice as long after each failure, to a bound.
+    """
     execute(
         connection,
         "mark_dispatch_failed",
@@ -141,7 +156,14 @@ def mark_dispatch_failed(
         revision=run.revision,
         error=error,
         retry_seconds=retry_seconds,
+        longest_seconds=longest_seconds,
     )
+
+
+def requeue(connection: Connection, run: StudyRevision) -> bool:
+    """Put an open run that Airflow has lost back into the outbox; False when it is not open."""
+    row = fetch_one(connection, "requeue", study_id=run.study_id, revision=run.revision)
+    return row is not None
 
 
 def open_runs(connection: Connection) -> list[OpenRun]:
@@ -162,6 +184,20 @@ def instance_paths(connection: Connection, run: StudyRevision) -> list[Path]:
     """Files of a study up to and including a revision, relative to the instances folder."""
     rows = fetch_all(connection, "instance_paths", study_id=run.study_id, revision=run.revision)
     return [Path(row[0]) for row in rows]
+
+
+def unknown_paths(connection: Connection, paths: list[Path]) -> list[Path]:
+    """Those of `paths`, relative to the instances folder, that no row speaks of."""
+    rows = fetch_all(connection, "unknown_paths", paths=[str(path) for path in paths])
+    return [Path(row[0]) for row in rows]
+
+
+def instances_after(
+    connection: Connection, instance_id: int, *, limit: int
+) -> list[tuple[int, Path]]:
+    """The next rows behind `instance_id`, with their paths relative to the instances folder."""
+    rows = fetch_all(connection, "instances_after", instance_id=instance_id, limit=limit)
+    return [(row[0], Path(row[1])) for row in rows]
 
 
 def _runs(rows: list[Row]) -> list[StudyRevision]:

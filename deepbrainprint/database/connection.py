@@ -33,6 +33,7 @@ class Database:
             self._pool = psycopg2.pool.ThreadedConnectionPool(
                 0, maximum_connections, url, connect_timeout=5, application_name="deepbrainprint"
             )
+        self._pool.minconn = maximum_connections  # connect lazily, but keep what was opened
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -61,19 +62,19 @@ def _ours() -> Iterator[None]:
         yield
     except DeepBrainPrintError:
         raise
-    except psycopg2.pool.PoolError as error:
+    except psycopg2.pool.PoolError:
         raise TryAgain(
             "all database connections are busy; try again", code="database_busy"
-        ) from error
-    except psycopg2.errors.UniqueViolation as error:
-        raise Conflict("someone else recorded this first", code="already_recorded") from error
-    except psycopg2.errors.UndefinedTable as error:
+        ) from None
+    except psycopg2.errors.UniqueViolation:
+        raise Conflict("someone else recorded this first", code="already_recorded") from None
+    except psycopg2.errors.UndefinedTable:
         raise Misconfigured(
             "the database schema is out of date: run `deepbrainprint migrate`",
             code="schema_missing",
-        ) from error
-    except psycopg2.errors.DiskFull as error:
-        raise TryAgain("the database's disk is full: free space on it", code="disk_full") from error
+        ) from None
+    except psycopg2.errors.DiskFull:
+        raise TryAgain("the database's disk is full: free space on it", code="disk_full") from None
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
         raise _connection_error(error) from None
 

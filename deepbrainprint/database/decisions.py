@@ -46,6 +46,14 @@ class Probe:
     quality: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Standing:
+    """The decision that counts for a study: its patient, if any, and whether a machine said so."""
+
+    patient_id: PatientId | None
+    by_machine: bool
+
+
 def lock_linkage(connection: Connection) -> None:
     """Wait until no other transaction decides; held until commit."""
     fetch_one(connection, "lock_linkage", key=_LINKAGE_LOCK)
@@ -92,10 +100,10 @@ def patients_with_same_header(connection: Connection, study_id: StudyId) -> froz
     return frozenset(PatientId(row[0]) for row in rows)
 
 
-def previous_patient(connection: Connection, study_id: StudyId) -> PatientId | None:
-    """Whom the study belongs to under the decision that counts now, if anyone."""
-    row = fetch_one(connection, "previous_patient", study_id=study_id)
-    return None if row is None or row[0] is None else PatientId(row[0])
+def standing_decision(connection: Connection, study_id: StudyId) -> Standing | None:
+    """What counts for the study now, or None before its first decision."""
+    row = fetch_one(connection, "standing_decision", study_id=study_id)
+    return None if row is None else Standing(row[0], by_machine=row[1] == "machine")
 
 
 def machine_decided(connection: Connection, run: StudyRevision) -> bool:

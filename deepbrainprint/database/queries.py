@@ -31,21 +31,21 @@ def named_queries() -> dict[str, str]:
     return found
 
 
-def fetch_all(connection: Connection, name: str, **values: object) -> list[Row]:
+def fetch_all(connection: Connection, name: str, /, **values: object) -> list[Row]:
     """All rows of one named query."""
     with connection.cursor() as cursor:
         cursor.execute(named_queries()[name], values)
         return cursor.fetchall()
 
 
-def fetch_one(connection: Connection, name: str, **values: object) -> Row | None:
+def fetch_one(connection: Connection, name: str, /, **values: object) -> Row | None:
     """The first row of one named query, or None."""
     with connection.cursor() as cursor:
         cursor.execute(named_queries()[name], values)
         return cursor.fetchone()
 
 
-def execute(connection: Connection, name: str, **values: object) -> int:
+def execute(connection: Connection, name: str, /, **values: object) -> int:
     """Run one named query that returns nothing; the number of rows it touched."""
     with connection.cursor() as cursor:
         cursor.execute(named_queries()[name], values)

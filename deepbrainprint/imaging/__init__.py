@@ -1,1 +1,5 @@
 """Pixels: from DICOM files to one aligned brain."""
+
+from __future__ import annotations
+
+PREPROCESSING_VERSION = "1"  # part of every bundle: a change here asks for new fingerprints

@@ -65,16 +65,28 @@ with quiet as (
     update study_revision r set state = 'superseded', ended_at = now()
     from closed where r.study_id = closed.study_id and r.revision < closed.revision
         and r.state <> 'superseded'
+), overtaken as (
+    delete from outbox o using closed
+    where o.study_id = closed.study_id and o.revision < closed.revision and o.dispatched_at is null
 ), queued as (
     insert into outbox (study_id, revision) select study_id, revision from closed
 )
 select study_id, revision from closed order by study_id;
 
+-- name: lock_outbox
+-- One claim at a time: the next one then sees what this one leased.
+select pg_advisory_xact_lock(hashtext('outbox'));
+
 -- name: claim_outbox
--- Lease waiting revisions, oldest first, as far as the cap on open runs allows.
+-- Lease waiting revisions, oldest first, as far as the cap on open runs allows. A lease that is
+-- running counts as open; a failed attempt (it has an error) does not, or one revision that
+-- Airflow never takes would hold up the others.
 with open_now as (
-    select count(*) as n from study_revision
-    where state in ('dispatched', 'converted', 'stripped', 'sliced', 'encoded')
+    select (select count(*) from study_revision
+            where state in ('dispatched', 'converted', 'stripped', 'sliced', 'encoded'))
+         + (select count(*) from outbox
+            where dispatched_at is null and attempts > 0 and last_error = ''
+              and not_before > now()) as n
 ), waiting as (
     select o.study_id, o.revision from outbox o join study_revision r using (study_id, revision)
     where o.dispatched_at is null and o.not_before <= now() and r.state = 'queued'
@@ -83,7 +95,8 @@ with open_now as (
     for update of o skip locked
 )
 update outbox o
-    set attempts = attempts + 1, not_before = now() + make_interval(secs => %(lease_seconds)s)
+    set attempts = attempts + 1, last_error = '',
+        not_before = now() + make_interval(secs => %(lease_seconds)s)
 from waiting where o.study_id = waiting.study_id and o.revision = waiting.revision
 returning o.study_id, o.revision;
 
@@ -97,9 +110,24 @@ update study_revision set state = 'dispatched'
 where study_id = %(study_id)s and revision = %(revision)s and state = 'queued';
 
 -- name: mark_dispatch_failed
--- Airflow did not take the run; try again later.
-update outbox set last_error = %(error)s, not_before = now() + make_interval(secs => %(retry_seconds)s)
-where study_id = %(study_id)s and revision = %(revision)s;
+-- Airflow did not take the run; try again later, and later each time.
+update outbox
+set last_error = %(error)s,
+    not_before = now() + make_interval(secs => least(
+        %(longest_seconds)s::float8, %(retry_seconds)s::float8 * power(2, least(attempts, 30) - 1)))
+where study_id = %(study_id)s and revision = %(revision)s and dispatched_at is null;
+
+-- name: requeue
+-- Airflow knows nothing of an open run, because somebody deleted it there: hand it over again.
+with again as (
+    update study_revision set state = 'queued'
+    where study_id = %(study_id)s and revision = %(revision)s
+      and state in ('dispatched', 'converted', 'stripped', 'sliced', 'encoded')
+    returning study_id, revision
+)
+update outbox o set dispatched_at = null, not_before = now()
+from again where o.study_id = again.study_id and o.revision = again.revision
+returning o.study_id;
 
 -- name: open_runs
 -- Runs that Airflow has and that have not ended, with the seconds since they were handed over.
@@ -117,3 +145,14 @@ select study_id from study where study_uid = %(study_uid)s;
 -- Files of a study up to and including a revision, in order of arrival.
 select path from instance where study_id = %(study_id)s and revision <= %(revision)s
 order by instance_id;
+
+-- name: unknown_paths
+-- Which of these files have no row.
+select p.path from unnest(%(paths)s::text[]) as p (path)
+where not exists (select from instance i where i.path = p.path)
+order by p.path;
+
+-- name: instances_after
+-- A page of instances in order of arrival.
+select instance_id, path from instance where instance_id > %(instance_id)s
+order by instance_id limit %(limit)s;

@@ -34,9 +34,9 @@ where probe.study_id = %(study_id)s and other.study_id <> probe.study_id
   and d.patient_id is not null and probe.patient_id ~ '[1-9A-Za-z]'
   and lower(probe.patient_id) not in ('anon', 'anonymous', 'anonymized', 'unknown', 'none', 'test');
 
--- name: previous_patient
--- Whom the study belonged to before this decision, if anyone.
-select patient_id from current_decision where study_id = %(study_id)s;
+-- name: standing_decision
+-- What counts for the study now: to whom it belongs, if anyone, and who said so.
+select patient_id, decided_by from current_decision where study_id = %(study_id)s;
 
 -- name: insert_patient
 -- A person we had not met.

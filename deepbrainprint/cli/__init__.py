@@ -1,0 +1,32 @@
+"""The command line: 0 done, 1 failed, 2 usage, 3 bad input, 4 try again, 5 misconfigured."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from deepbrainprint.cli import desk, scan, service
+from deepbrainprint.cli.output import configure_logging, say_error
+from deepbrainprint.errors import DeepBrainPrintError
+
+app = typer.Typer(
+    name="deepbrainprint",
+    help="Recognises a patient by the brain: links MRI studies to patient records.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+service.add_to(app)
+desk.add_to(app)
+scan.add_to(app)
+
+
+def main() -> None:
+    """Run one command; our own errors become one line and their exit code."""
+    configure_logging()
+    try:
+        app()
+    except DeepBrainPrintError as error:
+        say_error(str(error))
+        sys.exit(error.exit_code)

@@ -1,0 +1,78 @@
+"""Smooth fields: uniform cubic B-splines over a control grid, evaluated by separable matrices."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from deepbrainprint.encoder.recipe import GRID_MM
+
+LENGTHS = (GRID_MM[2], GRID_MM[0], GRID_MM[1])  # z, x, y
+
+
+def spline_matrix(points: Tensor, *, spacing: float, length: float) -> Tensor:
+    """(N, K) weights of the K control points at −1, 0, 1 … times `spacing` that cover `length`."""
+    place = points.clamp(0, length) / spacing
+    cell = place.floor().long()
+    t = place - cell
+    weights = torch.stack(
+        [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], dim=1
+    )
+    matrix = torch.zeros(len(points), math.floor(length / spacing) + 4)
+    return matrix.scatter_(1, cell[:, None] + torch.arange(4), weights / 6)
+
+
+class SplineGrid:
+    """A control grid (K, I, J) over z, x, y and the points (P, X, Y) where it is evaluated."""
+
+    def __init__(self, axes: tuple[Tensor, Tensor, Tensor], *, spacing: int) -> None:
+        self.spacing = spacing
+        self._z, self._x, self._y = (
+            spline_matrix(points, spacing=spacing, length=length)
+            for points, length in zip(axes, LENGTHS, strict=True)
+        )
+        matrices = (self._z, self._x, self._y)
+        self.shape = tuple(m.shape[1] for m in matrices)
+        self._gain = math.prod(float((m**2).sum(dim=1).mean()) for m in matrices) ** -0.5
+        z, x, y = torch.meshgrid(
+            *((torch.arange(n) - 1.0) * spacing for n in self.shape), indexing="ij"
+        )
+        self.positions = torch.stack([x, y, z], dim=-1)  # (K, I, J, 3) voxel index
+
+    def noise(self, count: int, channels: int, generator: torch.Generator) -> Tensor:
+        """Control values (count, K, I, J, channels) of a field of unit deviation."""
+        return torch.randn(count, *self.shape, channels, generator=generator) * self._gain
+
+    def evaluate(self, control: Tensor) -> Tensor:
+        """(B, K, I, J, C) → (B, P, X, Y, C)."""
+        batch, _, _, columns, channels = control.shape
+        field = torch.tensordot(control, self._z, dims=([1], [1]))  # (B, I, J, C, P)
+        field = field.permute(0, 4, 1, 2, 3).flatten(3)  # (B, P, I, J·C)
+        field = self._x @ field  # (B, P, X, J·C)
+        along = torch.kron(self._y.T.contiguous(), torch.eye(channels))  # (J·C, Y·C)
+        return (field @ along).reshape(batch, len(self._z), len(self._x), -1, channels)
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Random fields of unit deviation (count, P, X, Y)."""
+        return self.evaluate(self.noise(count, 1, generator))[..., 0]
+
+
+def refinement(coarse: SplineGrid, fine: SplineGrid) -> list[Tensor]:
+    """Matrices that turn coarse control values into fine ones of the same field, axis by axis.
+
+    Exact where the fine spacing divides the coarse one.
+    """
+    matrices = []
+    for length in LENGTHS:
+        points = torch.linspace(0, length, 8 * length)
+        from_fine = spline_matrix(points, spacing=fine.spacing, length=length)
+        from_coarse = spline_matrix(points, spacing=coarse.spacing, length=length)
+        matrices.append(torch.linalg.lstsq(from_fine, from_coarse).solution)
+    return matrices
+
+
+def refine(control: Tensor, matrices: list[Tensor]) -> Tensor:
+    """(B, K, I, J, C) on the coarse grid → the same field on the fine grid."""
+    return torch.einsum("bkijc,pk,qi,rj->bpqrc", control, *matrices)

@@ -1,0 +1,229 @@
+"""Generated people: one base anatomy deformed into many persons, each scanned in many ways.
+
+Only the planes that the encoder reads are sampled; no volume is warped. Every draw comes from
+one seeded generator. `severity` 0…1 goes from mild to severe scans (Brain-ID, arXiv 2311.16914).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from deepbrainprint.encoder.anatomy import T1W_LEVELS, Anatomy
+from deepbrainprint.encoder.network import standardise
+from deepbrainprint.encoder.recipe import GRID_MM, Recipe
+from deepbrainprint.encoder.splines import SplineGrid, refine, refinement
+
+PERSON_MM = ((30, 2.0), (15, 1.2))  # control spacing and deviation of a person's own shape
+SCAN_MM = 0.5  # deviation of what one scan adds: distortion and imperfect alignment
+BIAS_MM = 60  # control spacing of the bias field
+CHUNK = 12  # people drawn at a time, so that what is worked on stays in the cache
+CENTRE = torch.tensor([90.5, 108.5, 90.5])  # of rotation and scaling, voxel index
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How far scans may vary at full severity."""
+
+    shift_mm: float = 1.5
+    turn_degrees: float = 1.5
+    scale: float = 0.015
+    thick_share: float = 0.45
+    thickest_mm: float = 6.0
+    bias: float = 0.25
+    noise: float = 0.06
+
+
+class Scanner:
+    """Draws batches of generated scans for one recipe's planes."""
+
+    def __init__(self, recipe: Recipe, rules: Rules | None = None) -> None:
+        self.rules = rules or Rules()
+        axes = [torch.tensor(recipe.planes, dtype=torch.float32)]
+        for pixels, (start, _) in zip(recipe.pixels(), recipe.window, strict=True):
+            axes.append(start + recipe.pixel_mm * (torch.arange(pixels) + 0.5) - 0.5)
+        self._coarse, self._fine, self._bias = (
+            SplineGrid((axes[0], axes[1], axes[2]), spacing=mm)
+            for mm in (PERSON_MM[0][0], PERSON_MM[1][0], BIAS_MM)
+        )
+        self._refinement = refinement(self._coarse, self._fine)
+
+    def scan(
+        self,
+        anatomies: list[Anatomy],
+        *,
+        scans: int,
+        generator: torch.Generator,
+        severity: float,
+    ) -> Tensor:
+        """One new person for each entry of `anatomies`, each scanned `scans` times.
+
+        Entries of one anatomy are siblings and must stand together. Returns standardised planes
+        (people, scans, P, X, Y).
+        """
+        parts = [
+            self._siblings(anatomy, count, scans, generator, severity)
+            for anatomy, count in _runs(anatomies)
+        ]
+        return torch.cat(parts)
+
+    def _siblings(
+        self, anatomy: Anatomy, people: int, scans: int, generator: torch.Generator, severity: float
+    ) -> Tensor:
+        where = self._places(people, scans, generator, severity)  # (people·scans, P, X, Y, 3)
+        channels = _sample_thick(anatomy.channels, where, self.rules, generator, severity)
+        values, mask = _paint(anatomy, channels, generator, severity)
+        mask = _trim(mask, self._bias.draw(len(mask), generator), generator, severity)
+        values = self._degrade(values, generator, severity)
+        planes = standardise(values * mask, mask)
+        return planes.reshape(people, scans, *planes.shape[1:])
+
+    def _places(
+        self, people: int, scans: int, generator: torch.Generator, severity: float
+    ) -> Tensor:
+        """Where in the base anatomy each pixel of each scan lies, voxel index x, y, z.
+
+        Everything is put on the control points: B-splines reproduce affine maps exactly.
+        """
+        amount, rules = 1 / 3 + 2 / 3 * severity, self.rules
+        own = _affines(people, generator, shift=2.0, turn=2.0, scale=0.03)
+        pose = _affines(
+            people * scans,
+            generator,
+            shift=rules.shift_mm * amount,
+            turn=rules.turn_degrees * amount,
+            scale=rules.scale * amount,
+        )
+        shape = PERSON_MM[0][1] * self._smooth(people, generator)
+        shape = shape + PERSON_MM[1][1] * self._fine.noise(people, 3, generator)
+        wobble = SCAN_MM * amount * self._smooth(people * scans, generator)
+        person = torch.arange(people).repeat_interleave(scans)
+        control = _transform(_transform(self._fine.positions, pose) + wobble, own[person])
+        control = control + shape[person]
+        mirrored = (torch.rand(people, generator=generator) < 0.5)[person, None, None, None]
+        control[..., 0] = torch.where(mirrored, GRID_MM[0] - 1 - control[..., 0], control[..., 0])
+        return self._fine.evaluate(control)
+
+    def _smooth(self, count: int, generator: torch.Generator) -> Tensor:
+        return refine(self._coarse.noise(count, 3, generator), self._refinement)
+
+    def _degrade(self, values: Tensor, generator: torch.Generator, severity: float) -> Tensor:
+        """In-plane blur, bias field and noise."""
+        count = len(values)
+        blurred = nnf.avg_pool2d(values, 3, stride=1, padding=1, count_include_pad=False)
+        share = torch.rand(count, 1, 1, 1, generator=generator) * severity * 0.8
+        values = values + share * (blurred - values)
+        strength = torch.rand(count, 1, 1, 1, generator=generator) * self.rules.bias * severity
+        values = values * (self._bias.draw(count, generator) * strength).exp()
+        level = torch.rand(count, 1, 1, 1, generator=generator) * self.rules.noise * severity
+        return (values + torch.randn(values.shape, generator=generator) * level).clamp(min=0)
+
+
+def _runs(anatomies: list[Anatomy]) -> list[tuple[Anatomy, int]]:
+    runs: list[tuple[Anatomy, int]] = []
+    for anatomy in anatomies:
+        if runs and runs[-1][0] is anatomy and runs[-1][1] < CHUNK:
+            runs[-1] = (anatomy, runs[-1][1] + 1)
+        else:
+            runs.append((anatomy, 1))
+    return runs
+
+
+def _affines(
+    count: int, generator: torch.Generator, *, shift: float, turn: float, scale: float
+) -> Tensor:
+    """(count, 3, 4) small affine maps: rotation and scaling about `CENTRE`, then a shift in mm."""
+    draw = torch.rand(count, 9, generator=generator) * 2 - 1
+    angles = draw[:, :3] * turn * torch.pi / 180
+    skew = torch.zeros(count, 3, 3)
+    skew[:, [2, 0, 1], [1, 2, 0]] = angles
+    skew = skew - skew.transpose(1, 2)
+    linear = torch.linalg.matrix_exp(skew) * (1 + draw[:, None, 3:6] * scale)
+    return torch.cat([linear, draw[:, 6:9, None] * shift], dim=2)
+
+
+def _transform(place: Tensor, affine: Tensor) -> Tensor:
+    """Points (…, K, I, J, 3) through one affine (B, 3, 4) each."""
+    moved = torch.einsum("...kijc,...dc->...kijd", place - CENTRE, affine[:, :, :3])
+    return moved + CENTRE + affine[:, None, None, None, :, 3]
+
+
+def _sample(channels: Tensor, place: Tensor) -> Tensor:
+    """Trilinear: channels (C, z, x, y), place (B, P, X, Y, 3) → (C, B, P, X, Y)."""
+    size = torch.tensor(GRID_MM, dtype=torch.float32)
+    unit = (2 * place + 1) / size - 1
+    grid = unit[..., [1, 0, 2]]  # grid_sample wants the last axis (y) first, then x, then z
+    batch = channels.expand(len(place), *channels.shape)
+    sampled = nnf.grid_sample(batch, grid, align_corners=False)
+    return sampled.transpose(0, 1)
+
+
+def _sample_thick(
+    channels: Tensor, place: Tensor, rules: Rules, generator: torch.Generator, severity: float
+) -> Tensor:
+    """Sampled planes, some the mean of two samples across a thick slice along a random axis."""
+    count = len(place)
+    draws = torch.rand(count, 2, generator=generator)
+    axis = nnf.one_hot(torch.randint(3, (count,), generator=generator), 3)
+    thick = torch.nonzero(draws[:, 0] < rules.thick_share * severity)[:, 0]
+    thickness = 1.5 + draws[thick, 1:] * (rules.thickest_mm - 1.5)
+    offset = (axis[thick] * thickness / 4)[:, None, None, None, :]
+    upper = place[thick] + offset
+    place[thick] -= offset
+    sampled = _sample(channels, place)
+    if len(thick):
+        sampled[:, thick] = (sampled[:, thick] + _sample(channels, upper)) / 2
+    return sampled
+
+
+def _paint(
+    anatomy: Anatomy, channels: Tensor, generator: torch.Generator, severity: float
+) -> tuple[Tensor, Tensor]:
+    """Intensity 0…1 and mask, each (B, P, X, Y), in a random contrast."""
+    if anatomy.painted:
+        shares, count = channels, channels.shape[1]
+        mask = shares.sum(dim=0).clamp(max=1)
+        usual = torch.tensor(T1W_LEVELS)[:, None]
+        drawn = torch.rand(len(usual), count, generator=generator)
+        mild = torch.rand(1, count, generator=generator) > severity * 0.7
+        levels = torch.where(mild, usual + 0.1 * (drawn - 0.5), drawn)
+        values = (shares * levels[:, :, None, None, None]).sum(dim=0)
+    else:
+        values, mask = channels
+    mask = ((mask - 0.5) * 1.5 + 0.5).clamp(0, 1)
+    values = (values / mask.clamp(min=0.2)).clamp(0, 1)
+    return _recurve(values, generator, severity), mask
+
+
+def _recurve(values: Tensor, generator: torch.Generator, severity: float) -> Tensor:
+    """Through a random piecewise-linear curve: rising, falling or mixed, from identity on."""
+    count, knots = len(values), 6
+    steps = torch.rand(count, knots, generator=generator) ** 2 + 0.02
+    rising = steps.cumsum(dim=1) / steps.sum(dim=1, keepdim=True)
+    mixed = torch.rand(count, knots, generator=generator)
+    kind = torch.rand(count, 1, generator=generator)
+    curve = torch.where(kind < 0.4, rising, torch.where(kind < 0.7, 1 - rising, mixed))
+    identity = torch.linspace(0, 1, knots).expand(count, knots)
+    share = (torch.rand(count, 1, generator=generator) * 0.6 + 0.4 + severity * 0.6).clamp(max=1)
+    curve = identity + share * severity * (curve - identity)
+    table = nnf.interpolate(curve[:, None], 256, mode="linear", align_corners=True)[:, 0]
+    level = (values.reshape(count, -1) * 255).long()
+    return table.gather(1, level).reshape(values.shape)
+
+
+def _trim(mask: Tensor, noise: Tensor, generator: torch.Generator, severity: float) -> Tensor:
+    """What another skull stripping and a shorter field of view leave of the mask."""
+    count, planes = mask.shape[:2]
+    draw = torch.rand(count, 3, generator=generator)
+    eroded = -nnf.max_pool2d(-mask, 3, stride=1, padding=1)
+    rough = (draw[:, 0] < 0.5 * severity)[:, None, None, None] & (noise > 0.3)
+    mask = torch.where(rough, eroded, mask)
+    lost = torch.randint(1, 4, (count, 2), generator=generator)
+    below = torch.where(draw[:, 1] < 0.25 * severity, lost[:, 0], 0)[:, None]
+    above = torch.where(draw[:, 2] < 0.25 * severity, lost[:, 1], 0)[:, None]
+    plane = torch.arange(planes)[None]
+    kept = (plane >= below) & (plane < planes - above) if planes > 6 else plane >= 0
+    return mask * kept[:, :, None, None]

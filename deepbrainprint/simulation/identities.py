@@ -1,0 +1,35 @@
+"""What the header says of people who do not exist."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from numpy.random import default_rng
+
+from deepbrainprint.records import HeaderIdentity
+
+GIVEN_NAMES = {
+    "F": ("Ada", "Berta", "Clara", "Dora", "Edith", "Frida", "Greta", "Hilda"),
+    "M": ("Anton", "Bruno", "Casimir", "David", "Emil", "Felix", "Gustav", "Hugo"),
+}
+FAMILY_NAMES = ("Testmann", "Sampleton", "Mockford", "Fakenham", "Dummett", "Phantomas", "Synth")
+ISSUER = "SIMULATION"
+FIRST_VISIT = date(2024, 1, 8)
+
+
+def identity_of(person: int, *, visit: int = 1, other_id: bool = False) -> HeaderIdentity:
+    """The header of one visit; `other_id` gives the same person's birth date under a new id."""
+    rng = default_rng([person, 4])
+    sex = str(rng.choice(("F", "M")))
+    born = date(1940, 1, 1) + timedelta(days=int(rng.integers(0, 60 * 365)))
+    family, given = rng.choice(FAMILY_NAMES), rng.choice(GIVEN_NAMES[sex])
+    seen_on = FIRST_VISIT + timedelta(days=400 * (visit - 1) + int(rng.integers(0, 300)))
+    return HeaderIdentity(
+        patient_id=f"SIM-{'X' if other_id else ''}{person:06d}",
+        issuer=ISSUER,
+        name=f"{family}^{given}",
+        birth_date=f"{born:%Y%m%d}",
+        sex=sex,
+        accession_number=f"A{person:06d}-{visit}{'X' if other_id else ''}",
+        study_date=f"{seen_on:%Y%m%d}",
+    )

@@ -1,0 +1,87 @@
+"""What works now, seen from outside: each part is asked in the way its users ask it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import httpx
+import psutil
+
+from deepbrainprint.stack import postgres
+from deepbrainprint.stack.layout import Layout
+from deepbrainprint.stack.ledger import Player, StackInfo
+
+_HEARTS = {  # part: its entry in Airflow's answer, and the entry's time
+    "scheduler": ("scheduler", "latest_scheduler_heartbeat"),
+    "dag-processor": ("dag_processor", "latest_dag_processor_heartbeat"),
+}
+
+
+def find_faults(layout: Layout, info: StackInfo, players: Iterable[Player]) -> dict[str, str]:
+    """For each part words on what is missing; an empty text when it works."""
+    answer = _airflow_answer(info)
+    return {player.name: _fault(layout, info, player, answer) for player in players}
+
+
+def _fault(layout: Layout, info: StackInfo, player: Player, answer: dict[str, Any] | None) -> str:
+    if not _is_alive(player):
+        return player.words or "does not run"
+    match player.name:
+        case "postgres":
+            return "" if postgres.is_ready(layout) else "takes no connections yet"
+        case "listener":
+            return "" if _listens(player, info.listener_port) else "does not listen yet"
+        case "api-server":
+            return "" if answer is not None else f"does not answer on {info.airflow_url} yet"
+        case "scheduler" | "dag-processor":
+            return _heart_fault(player, answer)
+        case _:
+            return ""
+
+
+def _heart_fault(player: Player, answer: dict[str, Any] | None) -> str:
+    if answer is None:
+        return "unknown while the API server does not answer"
+    entry, time_name = _HEARTS[player.name]
+    heart = answer.get(entry) or {}
+    beat = heart.get(time_name)
+    if heart.get("status") == "healthy" and beat and _epoch(beat) >= player.created:
+        return ""  # and not the last beat of the process before this one
+    return "gives no heartbeat yet"
+
+
+def _airflow_answer(info: StackInfo) -> dict[str, Any] | None:
+    with contextlib.suppress(httpx.HTTPError, ValueError):
+        answer = httpx.get(f"{info.airflow_url}/api/v2/monitor/health", timeout=5, trust_env=False)
+        document: dict[str, Any] = answer.raise_for_status().json()
+        return document
+    return None
+
+
+def _is_alive(player: Player) -> bool:
+    try:
+        return bool(player.pid) and psutil.Process(player.pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _listens(player: Player, port: int) -> bool:
+    """Look at the socket table: a bare connection would cost the listener an association."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        leader = psutil.Process(player.pid)
+        sockets = [
+            connection
+            for process in (leader, *leader.children(recursive=True))
+            for connection in process.net_connections("tcp")
+        ]
+        return any(
+            each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in sockets
+        )
+    return False
+
+
+def _epoch(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

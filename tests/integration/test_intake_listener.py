@@ -1,0 +1,378 @@
+"""The listener as its own process, with dcmtk and pynetdicom as senders."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom import AE, _config, build_context
+from pynetdicom.association import Association
+
+from deepbrainprint.database.connection import Database
+from deepbrainprint.errors import Misconfigured
+from deepbrainprint.intake import spool
+from deepbrainprint.intake.listener import listen
+from deepbrainprint.intake.part10 import encoded_meta, read_delivery
+from deepbrainprint.settings import Settings
+from tests.instances import NAME, PATIENT_ID, delivery, encoded, mr_image, save
+from tests.integration.services import Service, free_port, wait_until
+from tests.rows import count, rows
+
+SECRETS = [*NAME.split("^"), PATIENT_ID]
+dcmtk = pytest.mark.skipif(
+    shutil.which("storescu") is None, reason="needs dcmtk: apt-get install dcmtk"
+)
+
+
+@pytest.fixture
+def listener(intake_settings: Settings, tmp_path: Path) -> Iterator[Service]:
+    settings = intake_settings.model_copy(
+        update={"listener_port": free_port(), "listener_host": "127.0.0.1"}
+    )
+    service = Service("listener", "listen", settings, tmp_path / "listener.log")
+    service.wait_for("reconciled")
+    yield service
+    service.kill()
+
+
+def associate(
+    listener: Service, *contexts: tuple[str, str], called: str = "ANY-SCP"
+) -> Association:
+    ae = AE("SCANNER")
+    wanted = contexts or (("1.2.840.10008.5.1.4.1.1.4", ExplicitVRLittleEndian),)
+    association = ae.associate(
+        "127.0.0.1",
+        listener.settings.listener_port,
+        contexts=[build_context(*context) for context in wanted],
+        ae_title=called,
+    )
+    assert association.is_established
+    return association
+
+
+def send(listener: Service, *datasets: Dataset) -> list[int]:
+    association = associate(listener)
+    statuses = [store(association, dataset) for dataset in datasets]
+    association.release()
+    return statuses
+
+
+def store(association: Association, dataset: Dataset) -> int:
+    """Send as the data set stands, and return the status of the answer."""
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return int(association.send_c_store(dataset).get("Status", -1))
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True)
+
+
+@dcmtk
+def test_dcmtk_echo_is_answered(listener: Service):
+    port = listener.settings.listener_port
+    assert run("echoscu", "-aec", "WRONG-TITLE", "127.0.0.1", port).returncode == 0
+    assert listener.wait_for("association_opened")["called_ae"] == "WRONG-TITLE"
+
+
+@dcmtk
+@pytest.mark.parametrize("tool", ["storescu", "dcmsend"])
+def test_dcmtk_sends_images(listener: Service, database: Database, tmp_path: Path, tool: str):
+    images = [mr_image() for _ in range(5)]
+    files = save(tmp_path, *images)
+    done = run(tool, "-aet", "MR1", "127.0.0.1", listener.settings.listener_port, *files)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for image in images:
+        path = listener.settings.instances_folder / spool.instance_path(image.SOPInstanceUID)
+        assert read_delivery(path).data_set == encoded(image)
+    assert count(database, "instance") == 5
+    closed = listener.wait_for("association_closed")
+    assert (closed["ae"], closed["instances"], closed["refused"]) == ("MR1", 5, 0)
+
+
+def test_every_transfer_syntax_is_kept_as_it_was_sent(listener: Service, shared_data: Path):
+    folder = shared_data / "dicom/transfer_syntaxes/In"
+    for file, status in send_files(listener, sorted(folder.glob("*.dcm"))).items():
+        assert status == 0x0000
+        assert stored_bytes(listener, file).endswith(data_set_of(file))
+
+
+def test_odd_objects_are_filed_or_kept_aside_and_none_ends_the_association(
+    listener: Service, database: Database, shared_data: Path
+):
+    files = [
+        path
+        for folder in ("odd", "vendors")
+        for path in (shared_data / "dicom" / folder).rglob("*")
+        if path.is_file() and is_sendable(path)
+    ]
+    statuses = send_files(listener, files)
+    filed = [file for file, status in statuses.items() if status == 0x0000]
+    assert len(filed) > 200
+    assert all(data_set_of(file) in stored_bytes(listener, file) for file in filed)
+    assert set(statuses.values()) <= {0x0000, 0xA900, 0xC000}
+    aside = {path.read_bytes() for path in listener.settings.quarantine_folder.glob("*.dcm")}
+    for file in set(files) - set(filed):
+        assert any(content.endswith(data_set_of(file)) for content in aside)
+    assert count(database, "quarantine") == len(aside)
+    assert listener.events("association_closed")[-1]["refused"] == len(files) - len(filed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"StudyInstanceUID": None}, 0xC000),
+        ({"SOPInstanceUID": "../../../etc/passwd"}, 0xC000),
+        ({"SOPInstanceUID": "1." + "2" * 80}, 0xC000),
+    ],
+    ids=["no study UID", "climbing UID", "long UID"],
+)
+def test_a_bad_object_is_refused_and_the_next_one_is_taken(
+    listener: Service, database: Database, changes: dict[str, str], status: int, any_uid: None
+):
+    assert send(listener, mr_image(**changes), mr_image()) == [status, 0x0000]
+    assert count(database, "quarantine") == 1
+    assert count(database, "instance") == 1
+
+
+def test_a_request_that_names_another_instance_does_not_match(listener: Service):
+    image = mr_image()
+    wrapped = encoded(image).replace(image.SOPInstanceUID.encode(), b"1.2.3".ljust(64, b"\0"))
+    association = associate(listener)
+    answer = association.send_c_store(file_of(listener, wrapped, image.SOPInstanceUID))
+    assert (answer.Status, answer.ErrorComment) == (0xA900, "uid mismatch")
+    association.release()
+
+
+def test_a_repeat_is_a_success(listener: Service, database: Database):
+    image = mr_image()
+    assert send(listener, image, image) == [0x0000, 0x0000]
+    assert count(database, "instance") == 1
+
+
+def test_a_full_disk_is_a_transient_refusal(listener: Service, database: Database):
+    full = listener.settings.model_copy(update={"minimum_free_bytes": 1 << 60})
+    listener.stop()
+    listener.settings = full
+    listener.restart()
+    listener.wait_for("reconciled", times=2)
+    assert send(listener, mr_image()) == [0xA700]
+    assert count(database, "instance") == 0
+
+
+def test_postgresql_away_is_a_transient_refusal_that_ends_with_it(
+    listener: Service, database: Database, postgres_url: str
+):
+    name = rows(database, "select current_database()")[0][0]
+    first, second = mr_image(), mr_image()
+    assert send(listener, first) == [0x0000]
+    database.close()
+    with closed_to_all(postgres_url, name):
+        assert send(listener, second, second) == [0xA700, 0xA700]
+    assert send(listener, second) == [0x0000]
+
+
+def test_an_error_that_nobody_foresaw_refuses_one_object_only(
+    listener: Service, database: Database
+):
+    image = mr_image()
+    rows(database, "alter table instance rename column sha256 to something")
+    assert send(listener, image) == [0xC211]
+    rows(database, "alter table instance rename column something to sha256")
+    assert send(listener, image) == [0x0000]
+    assert listener.events("store_failed")[0]["error"] == "UndefinedColumn"
+
+
+def test_one_association_too_many_is_refused_for_now(intake_settings: Settings, tmp_path: Path):
+    settings = intake_settings.model_copy(
+        update={
+            "listener_port": free_port(),
+            "listener_host": "127.0.0.1",
+            "maximum_associations": 2,
+        }
+    )
+    service = Service("listener", "listen", settings, tmp_path / "log")
+    service.wait_for("reconciled")
+    taken = [associate(service) for _ in range(2)]
+    third = AE().associate(
+        "127.0.0.1", settings.listener_port, contexts=[build_context("1.2.840.10008.1.1")]
+    )
+    assert third.is_rejected
+    assert third.acceptor.primitive.result == 2  # transient, PS3.8 Table 9-21
+    for association in taken:
+        association.release()
+    service.kill()
+
+
+def test_a_stop_lets_the_running_association_finish(listener: Service, database: Database):
+    association = associate(listener)
+    listener.process.terminate()
+    listener.wait_for("stopping")
+    assert [store(association, mr_image()) for _ in range(3)] == [0x0000] * 3
+    association.release()
+    assert listener.process.wait(timeout=10) == 0
+    assert listener.events()[-1]["event"] == "stopped"
+    assert count(database, "instance") == 3
+
+
+def test_the_log_holds_no_identity(listener: Service):
+    send(listener, mr_image(), mr_image(SeriesInstanceUID=None), mr_image(StudyInstanceUID="x"))
+    listener.wait_for("association_closed")
+    log = listener.log.read_text()
+    assert len(listener.events("instance_refused")) == 2
+    assert not any(secret in log for secret in SECRETS)
+
+
+def test_a_taken_port_is_named(intake_settings: Settings):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = intake_settings.model_copy(
+            update={"listener_port": port, "listener_host": "127.0.0.1"}
+        )
+        with pytest.raises(Misconfigured, match=f"{port} is taken.*DBP_LISTENER_PORT"):
+            listen(settings)
+
+
+def test_an_address_that_is_not_ours_is_named(intake_settings: Settings):
+    settings = intake_settings.model_copy(update={"listener_host": "192.0.2.1"})
+    with pytest.raises(Misconfigured, match="DBP_LISTENER_HOST"):
+        listen(settings)
+
+
+def test_the_listener_starts_without_anything_heavy():
+    code = """
+import sys
+for name in ("torch", "faiss", "SimpleITK", "nilearn", "deepbet", "airflow", "onnxruntime"):
+    sys.modules[name] = None
+import deepbrainprint.intake.listener, deepbrainprint.intake.dispatch
+"""
+    assert run(sys.executable, "-c", code).returncode == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_killed_listener_has_kept_all_that_it_said_yes_to(
+    listener: Service, database: Database, seed: int
+):
+    moment = random.Random(seed)
+    acknowledged: dict[str, bytes] = {}
+    for round_number in range(2):
+        senders = [
+            threading.Thread(target=send_until_cut, args=(listener, acknowledged)) for _ in "ab"
+        ]
+        for sender in senders:
+            sender.start()
+        before = len(acknowledged)
+        wait_until(lambda before=before: len(acknowledged) > before + 3)
+        time.sleep(moment.uniform(0, 0.2))
+        listener.kill()
+        for sender in senders:
+            sender.join()
+        unregistered = len(files_of(listener)) - count(database, "instance")
+        listener.restart()
+        found = listener.wait_for("reconciled", times=2 + round_number)
+        assert found["registered"] == unregistered
+        assert (found["rows_without_file"], found["unreadable"]) == (0, 0)
+    known = {uid for (uid,) in rows(database, "select sop_instance_uid from instance")}
+    assert set(acknowledged) <= known
+    assert len(known) == len(files_of(listener))
+    for uid, data_set in acknowledged.items():
+        path = listener.settings.instances_folder / spool.instance_path(uid)
+        assert read_delivery(path).data_set == data_set
+
+
+def send_until_cut(listener: Service, acknowledged: dict[str, bytes]) -> None:
+    """Send until the connection breaks; remember what was answered with Success."""
+    association = associate(listener)
+    while association.is_established:
+        image = mr_image(rows=512)
+        if store(association, image) == 0x0000:
+            acknowledged[image.SOPInstanceUID] = encoded(image)
+
+
+def files_of(listener: Service) -> list[Path]:
+    return list(listener.settings.instances_folder.rglob("*.dcm"))
+
+
+@contextmanager
+def closed_to_all(postgres_url: str, name: str) -> Iterator[None]:
+    """As if PostgreSQL were away: nobody gets into one database, and nobody stays in."""
+    administration = Database(postgres_url)
+    rows(administration, f"alter database {name} allow_connections false")
+    rows(
+        administration,
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s",
+        name,
+    )
+    yield
+    rows(administration, f"alter database {name} allow_connections true")
+    administration.close()
+
+
+@pytest.fixture
+def any_uid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the sender in this process send UIDs that are none."""
+    monkeypatch.setitem(_config.VALIDATORS, "UI", lambda _: (True, ""))
+
+
+def send_files(listener: Service, files: list[Path]) -> dict[Path, int]:
+    """Send files over one association, their data sets as they lie on disk."""
+    kinds = {
+        (meta_of(file).MediaStorageSOPClassUID, meta_of(file).TransferSyntaxUID) for file in files
+    }
+    association = associate(listener, *sorted(kinds))
+    statuses = {file: int(association.send_c_store(file).get("Status", -1)) for file in files}
+    association.release()
+    listener.wait_for("association_closed")
+    return statuses
+
+
+@pytest.fixture(autouse=True)
+def files_are_sent_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_config, "STORE_SEND_CHUNKED_DATASET", True)
+
+
+def is_sendable(path: Path) -> bool:
+    """Whether a file says what it is, and is of a kind that belongs to a patient."""
+    try:
+        meta = meta_of(path)
+    except (InvalidDicomError, EOFError):
+        return False
+    wanted = ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID")
+    return all(meta.get(name) for name in wanted) and meta.MediaStorageSOPClassUID.startswith(
+        "1.2.840.10008.5.1.4.1.1."
+    )
+
+
+def meta_of(path: Path) -> FileMetaDataset:
+    return read_file_meta_info(path)
+
+
+def data_set_of(path: Path) -> bytes:
+    return path.read_bytes()[144 + meta_of(path).FileMetaInformationGroupLength :]
+
+
+def stored_bytes(listener: Service, file: Path) -> bytes:
+    uid = meta_of(file).MediaStorageSOPInstanceUID
+    return (listener.settings.instances_folder / spool.instance_path(uid)).read_bytes()
+
+
+def file_of(listener: Service, data_set: bytes, sop_instance_uid: str) -> Path:
+    """A file whose meta information names another instance than its data set."""
+    sent = delivery(data_set=data_set, sop_instance_uid=sop_instance_uid)
+    path = listener.settings.home / "sent.dcm"
+    path.write_bytes(encoded_meta(sent) + data_set)
+    return path
