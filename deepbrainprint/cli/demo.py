@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from deepbrainprint import stack
 from deepbrainprint.cli.output import console, show_json, table
 from deepbrainprint.cli.state import show_addresses
 from deepbrainprint.database import arrivals, reports
@@ -51,19 +50,8 @@ class Play:
     seen: dict[int, tuple[int, str]] = field(default_factory=dict)
 
 
-def demo(
-    home: Annotated[Path, typer.Option(help="Folder for the demo; emptied at each run.")] = Path(
-        "demo-home"
-    ),
-    seed: Annotated[int, typer.Option(help="Another seed, other people.")] = 0,
-    stop: Annotated[
-        bool, typer.Option("--stop", help="Stop the stack at the end instead of leaving it up.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
-) -> None:
-    """Start a fresh stack, send synthetic patients by C-STORE and check what is decided of them."""
-    from deepbrainprint import stack  # noqa: PLC0415 — only doors that need it
-
+def play_demo(home: Path, *, seed: int, stop: bool, as_json: bool) -> bool:
+    """Start a fresh stack under `home`, send the cast by C-STORE, judge; True if all is right."""
     started = time.monotonic()
     settings = _fresh_home(home)
     scenario = demo_scenario(seed)
@@ -83,13 +71,10 @@ def demo(
         _conclude(settings, info, lines, seconds=seconds, stop=stop)
     if stop:
         stack.down(settings)
-    if not right:
-        raise typer.Exit(1)
+    return right
 
 
 def _fresh_home(home: Path) -> Settings:
-    from deepbrainprint import stack  # noqa: PLC0415
-
     settings = load_settings(home=home.absolute(), quiet_seconds=QUIET_SECONDS)
     if home.exists() and any(home.iterdir()):
         if not (home / MARKER).is_file():
@@ -109,8 +94,6 @@ def _begin(
     settings: Settings, scenario: Scenario, scratch: Path
 ) -> tuple[StackInfo, dict[int, list[Path]]]:
     """Start the stack and scan the cast at the same time."""
-    from deepbrainprint import stack  # noqa: PLC0415
-
     _say("Starting PostgreSQL, Airflow, listener and dispatcher …")
     with ThreadPoolExecutor(max_workers=1) as beside:
         starting = beside.submit(stack.up, settings, report=lambda words: _say(f"  {words}"))
@@ -225,8 +208,6 @@ def _line(
 def _conclude(
     settings: Settings, info: StackInfo, lines: list[dict[str, Any]], *, seconds: float, stop: bool
 ) -> None:
-    from deepbrainprint import stack  # noqa: PLC0415
-
     out = console()
     out.print()
     out.print(table(lines, title="What was decided, against what is true"))

@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+WIDTH_IN_FILES = 200  # characters: a table in a file or pipe is not folded
+
 
 def configure_logging() -> None:
     """Send logs to stderr: one JSON object a line, or coloured text on a terminal."""
@@ -36,7 +38,9 @@ def configure_logging() -> None:
 
 def console(*, error: bool = False) -> Console:
     """Standard output for people; with `error` standard error, for what is not the answer."""
-    return Console(stderr=error, highlight=False, soft_wrap=True)
+    stream = sys.stderr if error else sys.stdout
+    width = None if stream.isatty() else WIDTH_IN_FILES
+    return Console(stderr=error, highlight=False, soft_wrap=True, width=width)
 
 
 def say_error(message: str) -> None:

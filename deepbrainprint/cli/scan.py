@@ -60,10 +60,8 @@ def compare(
     a: Annotated[Path, typer.Argument(help="NIfTI file or DICOM folder.")],
     b: Annotated[Path, typer.Argument(help="NIfTI file or DICOM folder.")],
     method: Method = ENCODER,
-    contrast: Annotated[
-        tuple[Contrast | None, Contrast | None],
-        typer.Option(help="Contrasts of A and B, for files that do not say."),
-    ] = (None, None),
+    contrast_a: Annotated[Contrast | None, typer.Option(help="For a file that says none.")] = None,
+    contrast_b: Annotated[Contrast | None, typer.Option(help="For a file that says none.")] = None,
     png: Annotated[Path | None, typer.Option(help="Draw both brains, aligned, here.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -71,7 +69,9 @@ def compare(
     from deepbrainprint.workflow import fingerprinting  # noqa: PLC0415 — loads the imaging stack
 
     _refuse_unknown(method)
-    comparison = fingerprinting.compare(load_settings(), (a, b), contrasts=contrast, png=png)
+    comparison = fingerprinting.compare(
+        load_settings(), (a, b), contrasts=(contrast_a, contrast_b), png=png
+    )
     if as_json:
         show_json(comparison)
         return

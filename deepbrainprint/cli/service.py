@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from deepbrainprint.cli.demo import demo
 from deepbrainprint.cli.desk import AsJson, Home, settings_of
 from deepbrainprint.cli.output import console, show
 from deepbrainprint.cli.state import show_status
@@ -24,6 +23,23 @@ def add_to(app: typer.Typer) -> None:
     app.command()(dispatch)
     app.command()(migrate)
     app.command("settings")(list_settings)
+
+
+def demo(
+    home: Annotated[Path, typer.Option(help="Folder for the demo; emptied at each run.")] = Path(
+        "demo-home"
+    ),
+    seed: Annotated[int, typer.Option(help="Another seed, other people.")] = 0,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Stop the stack at the end instead of leaving it up.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send synthetic patients through a fresh stack and check what is decided of them."""
+    from deepbrainprint.cli.demo import play_demo  # noqa: PLC0415 — loads the synthetic scanner
+
+    if not play_demo(home, seed=seed, stop=stop, as_json=as_json):
+        raise typer.Exit(1)
 
 
 def up(

@@ -20,6 +20,7 @@ from deepbrainprint.encoder.splines import SplineGrid, refine, refinement
 PERSON_MM = ((30, 2.0), (15, 1.2))  # control spacing and deviation of a person's own shape
 SCAN_MM = 0.5  # deviation of what one scan adds: distortion and imperfect alignment
 BIAS_MM = 60  # control spacing of the bias field
+KNOTS = 6  # of an intensity curve
 CHUNK = 12  # people drawn at a time, so that what is worked on stays in the cache
 CENTRE = torch.tensor([90.5, 108.5, 90.5])  # of rotation and scaling, voxel index
 
@@ -58,24 +59,33 @@ class Scanner:
         scans: int,
         generator: torch.Generator,
         severity: float,
+        protocols: Tensor | None = None,
     ) -> Tensor:
         """One new person for each entry of `anatomies`, each scanned `scans` times.
 
-        Entries of one anatomy are siblings and must stand together. Returns standardised planes
-        (people, scans, P, X, Y).
+        Entries of one anatomy are siblings and should stand together. Every scan has a contrast
+        of its own, unless `protocols` (scans, 256) gives the intensity curves that everyone's
+        scans share. Returns standardised planes (people, scans, P, X, Y).
         """
         parts = [
-            self._siblings(anatomy, count, scans, generator, severity)
+            self._siblings(anatomy, count, scans, generator, severity, protocols)
             for anatomy, count in _runs(anatomies)
         ]
         return torch.cat(parts)
 
-    def _siblings(
-        self, anatomy: Anatomy, people: int, scans: int, generator: torch.Generator, severity: float
+    def _siblings(  # noqa: PLR0913 — the private half of `scan`
+        self,
+        anatomy: Anatomy,
+        people: int,
+        scans: int,
+        generator: torch.Generator,
+        severity: float,
+        protocols: Tensor | None,
     ) -> Tensor:
         where = self._places(people, scans, generator, severity)  # (people·scans, P, X, Y, 3)
         channels = _sample_thick(anatomy.channels, where, self.rules, generator, severity)
-        values, mask = _paint(anatomy, channels, generator, severity)
+        tables = None if protocols is None else protocols.repeat(people, 1)
+        values, mask = _paint(anatomy, channels, generator, severity, tables)
         mask = _trim(mask, self._bias.draw(len(mask), generator), generator, severity)
         values = self._degrade(values, generator, severity)
         planes = standardise(values * mask, mask)
@@ -180,38 +190,49 @@ def _sample_thick(
 
 
 def _paint(
-    anatomy: Anatomy, channels: Tensor, generator: torch.Generator, severity: float
+    anatomy: Anatomy,
+    channels: Tensor,
+    generator: torch.Generator,
+    severity: float,
+    tables: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Intensity 0…1 and mask, each (B, P, X, Y), in a random contrast."""
-    if anatomy.painted:
-        shares, count = channels, channels.shape[1]
-        mask = shares.sum(dim=0).clamp(max=1)
-        usual = torch.tensor(T1W_LEVELS)[:, None]
-        drawn = torch.rand(len(usual), count, generator=generator)
-        mild = torch.rand(1, count, generator=generator) > severity * 0.7
-        levels = torch.where(mild, usual + 0.1 * (drawn - 0.5), drawn)
-        values = (shares * levels[:, :, None, None, None]).sum(dim=0)
-    else:
-        values, mask = channels
+    """Intensity 0…1 and mask, each (B, P, X, Y), in the contrast of `tables` or a random one."""
+    values, mask = channels if not anatomy.painted else _levelled(
+        channels, generator, severity if tables is None else 0.0
+    )
     mask = ((mask - 0.5) * 1.5 + 0.5).clamp(0, 1)
     values = (values / mask.clamp(min=0.2)).clamp(0, 1)
-    return _recurve(values, generator, severity), mask
+    if tables is None:
+        tables = curves(len(values), generator, severity)
+    level = (values.flatten(1) * 255).long()
+    return tables.gather(1, level).reshape(values.shape), mask
 
 
-def _recurve(values: Tensor, generator: torch.Generator, severity: float) -> Tensor:
-    """Through a random piecewise-linear curve: rising, falling or mixed, from identity on."""
-    count, knots = len(values), 6
-    steps = torch.rand(count, knots, generator=generator) ** 2 + 0.02
+def _levelled(
+    shares: Tensor, generator: torch.Generator, severity: float
+) -> tuple[Tensor, Tensor]:
+    """Intensity and mask of tissue shares (C, B, P, X, Y): usual grey levels or random ones."""
+    usual = torch.tensor(T1W_LEVELS)[:, None]
+    drawn = torch.rand(len(usual), shares.shape[1], generator=generator)
+    mild = torch.rand(1, shares.shape[1], generator=generator) > severity * 0.7
+    levels = torch.where(mild, usual + 0.1 * (drawn - 0.5), drawn)
+    return (shares * levels[:, :, None, None, None]).sum(dim=0), shares.sum(dim=0).clamp(max=1)
+
+
+def curves(count: int, generator: torch.Generator, severity: float) -> Tensor:
+    """(count, 256) tables of random piecewise-linear intensity curves, 0…1.
+
+    Rising, falling or mixed; at severity 0 all are the identity.
+    """
+    steps = torch.rand(count, KNOTS, generator=generator) ** 2 + 0.02
     rising = steps.cumsum(dim=1) / steps.sum(dim=1, keepdim=True)
-    mixed = torch.rand(count, knots, generator=generator)
+    mixed = torch.rand(count, KNOTS, generator=generator)
     kind = torch.rand(count, 1, generator=generator)
     curve = torch.where(kind < 0.4, rising, torch.where(kind < 0.7, 1 - rising, mixed))
-    identity = torch.linspace(0, 1, knots).expand(count, knots)
+    identity = torch.linspace(0, 1, KNOTS).expand(count, KNOTS)
     share = (torch.rand(count, 1, generator=generator) * 0.6 + 0.4 + severity * 0.6).clamp(max=1)
     curve = identity + share * severity * (curve - identity)
-    table = nnf.interpolate(curve[:, None], 256, mode="linear", align_corners=True)[:, 0]
-    level = (values.reshape(count, -1) * 255).long()
-    return table.gather(1, level).reshape(values.shape)
+    return nnf.interpolate(curve[:, None], 256, mode="linear", align_corners=True)[:, 0]
 
 
 def _trim(mask: Tensor, noise: Tensor, generator: torch.Generator, severity: float) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from math import cos, pi
 from pathlib import Path
 
@@ -25,6 +26,15 @@ METRICS = "metrics.jsonl"
 CHECK_PEOPLE = 96
 
 Report = Callable[[int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step learns from: scans (people, 2, P, X, Y), drawn at t/H = `elapsed`."""
+
+    scans: Tensor
+    elapsed: float
+    severity: float
 
 
 class Learner(nn.Module):
@@ -56,28 +66,28 @@ def fit(
     check = draw_people(scanner, held_out, people=CHECK_PEOPLE, scans=2, seed=recipe.seed)
     started = time.monotonic() - at.seconds
 
-    while (elapsed := share(at, recipe)) < 1:
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + at.step)
-        chosen = choose(anatomies, recipe, elapsed, generator)
-        severity = min(elapsed / recipe.ramp, 1.0)
-        scans = scanner.scan(chosen, scans=2, generator=generator, severity=severity)
+    with ThreadPoolExecutor(max_workers=1) as drawer:  # draws the next batch while this one learns
+        coming = drawer.submit(draw_batch, scanner, anatomies, recipe, at)
+        while share(at, recipe) < 1:
+            batch = coming.result()
+            ahead = Progress(at.step + 1, time.monotonic() - started)
+            coming = drawer.submit(draw_batch, scanner, anatomies, recipe, ahead)
 
-        learner.train()
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * rate(elapsed, recipe.warmup)
-        loss, figures = two_branches(learner, scans, recipe, elapsed)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+            learner.train()
+            for group in optimiser.param_groups:
+                group["lr"] = recipe.learning_rate * rate(batch.elapsed, recipe.warmup)
+            loss, figures = two_branches(learner, batch.scans, recipe, batch.elapsed)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
 
-        at = Progress(at.step + 1, time.monotonic() - started)
-        figures |= {"severity": severity, "anatomies": float(len({id(a) for a in chosen}))}
-        done = share(at, recipe) >= 1
-        if at.step % recipe.check_every == 0 or done:
-            figures["held_out_accuracy"] = check_accuracy(learner.encoder, check)
-            save(out, learner, optimiser, at)
-        note(out / METRICS, at, elapsed, figures)
-        report(at.step, expected_steps(at, recipe), figures)
+            at = Progress(at.step + 1, time.monotonic() - started)
+            figures["severity"] = batch.severity
+            if at.step % recipe.check_every == 0 or share(at, recipe) >= 1:
+                figures["held_out_accuracy"] = check_accuracy(learner.encoder, check)
+                save(out, learner, optimiser, at)
+            note(out / METRICS, at, batch.elapsed, figures)
+            report(at.step, expected_steps(at, recipe), figures)
     return learner.encoder.eval()
 
 
@@ -94,6 +104,17 @@ def expected_steps(at: Progress, recipe: Recipe) -> int:
 def rate(elapsed: float, warmup: float) -> float:
     """Linear warm-up, then a half cosine down to 0."""
     return min(elapsed / warmup + 0.05, 1.0, (1 + cos(pi * elapsed)) / 2)
+
+
+def draw_batch(
+    scanner: Scanner, anatomies: Sequence[Anatomy], recipe: Recipe, at: Progress
+) -> Batch:
+    """The batch of one step; its seed is the recipe's with the number of the step."""
+    elapsed = min(share(at, recipe), 1.0)
+    severity = min(elapsed / recipe.ramp, 1.0)
+    generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + at.step)
+    chosen = choose(anatomies, recipe, elapsed, generator)
+    return Batch(scanner.scan(chosen, scans=2, generator=generator, severity=severity), elapsed, severity)
 
 
 def choose(

@@ -167,6 +167,12 @@ def _association(receiver: _Receiver, syntaxes: Sequence[Syntax]) -> Iterator[As
 
 def _associate(receiver: _Receiver, syntaxes: Sequence[Syntax]) -> Association:
     contexts = [build_context(sop_class, syntax) for sop_class, syntax in dict.fromkeys(syntaxes)]
+    wrong = Misconfigured(
+        f"cannot send to {receiver}; correct the host, port or AE title",
+        code="bad_receiver_address",
+    )
+    if not 0 < receiver.port < 2**16:
+        raise wrong
     try:
         association = _entity(receiver).associate(
             receiver.host,
@@ -175,11 +181,8 @@ def _associate(receiver: _Receiver, syntaxes: Sequence[Syntax]) -> Association:
             ae_title=receiver.called_ae,
             evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay)],
         )
-    except (ValueError, TypeError, OSError, OverflowError) as error:
-        raise Misconfigured(
-            f"cannot send to {receiver}; correct the host, port or AE title",
-            code="bad_receiver_address",
-        ) from error
+    except (ValueError, TypeError, OSError) as error:
+        raise wrong from error
     if not association.is_established:
         raise TryAgain(_refusal(association, receiver), code="no_association")
     return association

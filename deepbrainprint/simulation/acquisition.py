@@ -15,7 +15,7 @@ from deepbrainprint.simulation.deformation import rotation
 Triple = tuple[float, float, float]
 
 FIELD_OF_VIEW_MM: Triple = (200.0, 236.0, 184.0)  # right-left, front-back, top-bottom
-COARSEST_SAMPLE_MM = 1.5  # a longer voxel edge averages several samples
+COARSEST_SAMPLE_MM = 2.0  # a longer voxel edge averages several samples
 THINNEST_MM, THICKEST_MM = 0.5, 12.0
 
 
@@ -69,6 +69,8 @@ class Grid:
 
     def averaged(self, samples: FloatArray) -> FloatArray:
         """Samples of the finer grid to voxels."""
+        if self.samples == (1, 1, 1):
+            return samples
         (columns, rows, slices), (a, b, c) = self.shape, self.samples
         blocks = samples.reshape(columns, a, rows, b, slices, c)  # each voxel's samples apart
         return np.asarray(blocks.mean(axis=(1, 3, 5)), dtype=np.float32)
@@ -101,7 +103,7 @@ def grid(protocol: Protocol, *, centre_mm: Triple) -> Grid:
     affine = np.eye(4)
     affine[:3, :3] = rotation(protocol.oblique_deg) @ directions * edges
     affine[:3, 3] = np.array(centre_mm) - affine[:3, :3] @ ((shape - 1) / 2)
-    samples = [max(1, round(edge)) if edge > COARSEST_SAMPLE_MM else 1 for edge in edges]
+    samples = [int(np.ceil(edge / COARSEST_SAMPLE_MM)) for edge in edges]
     return Grid(
         (int(shape[0]), int(shape[1]), int(shape[2])),
         affine,

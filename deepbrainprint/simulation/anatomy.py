@@ -7,7 +7,7 @@ to do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import nibabel as nib
@@ -59,6 +59,11 @@ class Anatomy:
     def origin(self) -> tuple[float, float, float]:
         """RAS mm of the first voxel."""
         return _origin(self.affine)
+
+    def slab(self, part: slice) -> Anatomy:
+        """The same, cut to a part of axis 0."""
+        names = ("grey", "white", "fluid", "texture", "distance", "soft_tissue", "eyes")
+        return replace(self, **{name: getattr(self, name)[part] for name in names})
 
     def lattice(self, spacing: float) -> Lattice:
         """Points `spacing` mm apart over the whole grid."""

@@ -1,4 +1,4 @@
-"""People and visits in numbers: what `deepbrainprint simulate` writes and in which parts to send."""
+"""Many people, many visits: what `deepbrainprint simulate` writes, and the parts to send."""
 
 from __future__ import annotations
 

@@ -11,6 +11,8 @@ from deepbrainprint.errors import BadStudy
 from deepbrainprint.records import Contrast, FloatArray
 from deepbrainprint.simulation.anatomy import Anatomy
 
+SLAB = 8  # voxels along axis 0
+
 
 @dataclass(frozen=True)
 class Brightness:
@@ -62,7 +64,18 @@ def painted(
     """The head in one contrast on the anatomy's own grid, (i, j, k).
 
     `unevenness` (i, j, k), around 1, stretches the shells so that no two skulls are equally thick.
+    Painted slab by slab: the arrays in between then stay in the processor's cache.
     """
+    picture = np.empty(head.shape, dtype=np.float32)
+    for first in range(0, head.shape[0], SLAB):
+        part = slice(first, first + SLAB)
+        picture[part] = _painted(head.slab(part), bright, shells, unevenness[part])
+    return picture
+
+
+def _painted(
+    head: Anatomy, bright: Brightness, shells: Shells, unevenness: FloatArray
+) -> FloatArray:
     tissue = bright.white * head.white + bright.grey * head.grey + bright.fluid * head.fluid
     tissue *= head.texture if bright.texture == 1 else head.texture**bright.texture
     brain = np.minimum(head.white + head.grey + head.fluid, 1)

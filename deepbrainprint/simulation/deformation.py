@@ -66,10 +66,11 @@ def random_displacement(
 
 def stretched(coarse: FloatArray, shape: tuple[int, int, int]) -> FloatArray:
     """Trilinear enlargement (…, a, b, c) → (…, i, j, k): first and last samples stay in place."""
-    for axis, size in zip((-3, -2, -1), shape, strict=True):
-        weights = _linear_weights(size, coarse.shape[axis])
-        coarse = np.moveaxis(np.tensordot(weights, coarse, axes=(1, axis)), 0, axis)
-    return np.ascontiguousarray(coarse, dtype=np.float32)
+    *outer, a, b, c = coarse.shape
+    first, second, third = map(_linear_weights, shape, (a, b, c))
+    wide = second @ (coarse.astype(np.float32) @ third.T)  # (…, a, j, k)
+    whole = first @ wide.reshape(*outer, a, -1)  # (…, i, j·k)
+    return np.asarray(whole.reshape(*outer, *shape), dtype=np.float32)
 
 
 def rotation(degrees: tuple[float, float, float]) -> AffineArray:

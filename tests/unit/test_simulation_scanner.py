@@ -21,14 +21,51 @@ dcm2niix = pytest.importorskip("dcm2niix")
 
 SOMEBODY = HeaderIdentity("SIM-1", "SIMULATION", "Mockford^Ada", "19600101", "F", "A1", "20240108")
 # type 1 attributes of the MR Image IOD's modules (PS3.3 A.4), then type 2 ones that may be empty
-FILLED = """SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID Modality ImageType
-    FrameOfReferenceUID PixelSpacing ImageOrientationPatient ImagePositionPatient SamplesPerPixel
-    PhotometricInterpretation Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation
-    ScanningSequence SequenceVariant PixelData""".split()
-PRESENT = """PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID
-    ReferringPhysicianName AccessionNumber SeriesNumber Manufacturer InstanceNumber SliceThickness
-    PositionReferenceIndicator ScanOptions MRAcquisitionType EchoTime EchoTrainLength
-    RepetitionTime PatientPosition""".split()
+FILLED = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "Modality",
+    "ImageType",
+    "FrameOfReferenceUID",
+    "PixelSpacing",
+    "ImageOrientationPatient",
+    "ImagePositionPatient",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "ScanningSequence",
+    "SequenceVariant",
+    "PixelData",
+]
+PRESENT = [
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "ReferringPhysicianName",
+    "AccessionNumber",
+    "SeriesNumber",
+    "Manufacturer",
+    "InstanceNumber",
+    "SliceThickness",
+    "PositionReferenceIndicator",
+    "ScanOptions",
+    "MRAcquisitionType",
+    "EchoTime",
+    "EchoTrainLength",
+    "RepetitionTime",
+    "PatientPosition",
+]
 
 
 def made_up(orientation=Orientation.AXIAL, *, oblique=(0.0, 0.0, 0.0), values=None) -> Volume:

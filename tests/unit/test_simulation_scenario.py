@@ -87,7 +87,7 @@ def test_parts_make_up_the_whole(tmp_path):
 
 
 def test_the_same_person_has_one_birth_date_and_perhaps_two_ids(scenario, tmp_path):
-    coarse = Protocol(voxel_mm=(5, 5, 8))
+    coarse = Protocol(voxel_mm=(8, 8, 8))
     pair = [dataclasses.replace(scenario.study(n), protocol=coarse) for n in (2, 9)]
     first, second = (pydicom.dcmread(s.write(tmp_path / str(s.number))[0]) for s in pair)
     assert first.PatientBirthDate == second.PatientBirthDate
@@ -96,7 +96,7 @@ def test_the_same_person_has_one_birth_date_and_perhaps_two_ids(scenario, tmp_pa
 
 
 def test_the_bottle_is_labelled_as_a_brain(scenario, tmp_path):
-    bottle = dataclasses.replace(scenario.study(7), protocol=Protocol(voxel_mm=(5, 5, 2.4)))
+    bottle = dataclasses.replace(scenario.study(7), protocol=Protocol(voxel_mm=(8, 8, 2.4)))
     header = pydicom.dcmread(bottle.write(tmp_path)[0])
     assert "MPRAGE" in header.SeriesDescription
     assert header.BodyPartExamined == "HEAD"

@@ -1,0 +1,141 @@
+"""One use case: from a folder of brains to an encoder with its card, ready to be used."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+import torch
+
+from deepbrainprint.encoder.anatomy import Anatomy
+from deepbrainprint.encoder.card import GRAPH, sha256_of, write_card
+from deepbrainprint.encoder.curves import plot_curves, read_metrics
+from deepbrainprint.encoder.export import Exported, export
+from deepbrainprint.encoder.network import EncoderNetwork
+from deepbrainprint.encoder.population import Population, draw_population
+from deepbrainprint.encoder.recipe import Recipe
+from deepbrainprint.encoder.retrieval import right_ranks
+from deepbrainprint.encoder.training import METRICS, Report, fit
+from deepbrainprint.imaging import PREPROCESSING_VERSION, slices
+from deepbrainprint.linkage import calibration
+from deepbrainprint.linkage.calibration import Scores
+from deepbrainprint.records import ByteArray
+from deepbrainprint.workflow.anatomies import Source, aligned_brain, prepared, sources
+from deepbrainprint.workflow.evidence import joined, pair_scores
+from deepbrainprint.workflow.known_people import fingerprints_of, known_scans
+
+HELD_OUT = 6  # the last sixth of each kind of source is never learned from
+GROUPS, GROUP_PEOPLE = 6, 60  # generated people for calibration; a group shares its protocols
+CURVES = "curves.png"
+
+log = structlog.get_logger()
+
+
+def train(data: Path, out: Path, recipe: Recipe, report: Report) -> Path:
+    """Train on `data`/t1w and `data`/labels; the folder of the finished encoder under `out`.
+
+    Aligned brains are cached in out/cache and checkpoints in out/run, so that the same call goes
+    on after a kill. Known people in `data`/manifest.csv who were not learned from take part in
+    the calibration. BadStudy when `data` holds nothing to learn from.
+    """
+    found = sources(data, out / "cache")
+    learned, held = parted(found)
+    log.info("preparing", files=len(found), held_out=len(held))
+    anatomies = dict(zip([s.name for s in found], prepared(found), strict=True))
+    held_anatomies = [anatomies[s.name] for s in held]
+    (out / "run").mkdir(parents=True, exist_ok=True)
+    network = fit([anatomies[s.name] for s in learned], held_anatomies, recipe, out / "run", report)
+
+    folder = out / "encoder"
+    folder.mkdir(exist_ok=True)
+    exported = export(network, probes(held, recipe), folder / GRAPH)
+    metrics = read_metrics(out / "run" / METRICS)
+    plot_curves(metrics, folder / CURVES)
+    groups = populations(network, held_anatomies, recipe)
+    real, table = real_scores(data, {s.path for s in learned}, folder / GRAPH, recipe, out / "cache")
+    calibrated = calibration.fit([*generated_scores(groups), *real], seed=recipe.seed)
+    document = {
+        "version": f"{recipe.name}-{sha256_of(folder / GRAPH)[:8]}",
+        "planes": list(recipe.planes),
+        "preprocessing_version": PREPROCESSING_VERSION,
+        "graph": described_graph(exported),
+        "recipe": recipe.as_json(),
+        "data": [described(s, "held out" if s in held else "learned") for s in found],
+        "training": described_run(metrics),
+        "results": {"generated": generated_results(groups), "real": table},
+        "calibration": calibrated.to_json(),
+    }
+    write_card(folder, document)
+    return folder
+
+
+def parted(found: Sequence[Source]) -> tuple[list[Source], list[Source]]:
+    """(learned from, held out): of each kind the last sixth is held out, at least one."""
+    held: list[Source] = []
+    for kind in sorted({s.kind for s in found}):
+        members = [s for s in found if s.kind == kind]
+        held += members[len(members) - max(1, len(members) // HELD_OUT) :]
+    return [s for s in found if s not in held], held
+
+
+def probes(held: Sequence[Source], recipe: Recipe) -> ByteArray:
+    """Slices (B, P, 182, 218) of the held-out brains, on which the export is checked."""
+    return np.stack([slices.axial(aligned_brain(s), recipe.planes) for s in held])
+
+
+def populations(
+    network: EncoderNetwork, anatomies: Sequence[Anatomy], recipe: Recipe
+) -> list[Population]:
+    """Groups of generated people from held-out anatomies."""
+    return [
+        draw_population(network, anatomies, recipe, people=GROUP_PEOPLE, seed=recipe.seed + group)
+        for group in range(1, GROUPS + 1)
+    ]
+
+
+def generated_scores(groups: Sequence[Population]) -> list[Scores]:
+    """Pair scores of the generated people; a person's number is unique over all groups."""
+    return joined(
+        [
+            pair_scores(g.vectors, g.people + GROUP_PEOPLE * i, g.contrasts, source="generated")
+            for i, g in enumerate(groups)
+        ]
+    )
+
+
+def generated_results(groups: Sequence[Population]) -> dict[str, Any]:
+    """Rank-1 of scans among the scans of their group: other contrasts only, and the same only."""
+    cross, same = [], []
+    for group in groups:
+        similarity_ranks = [
+            (cross, group.contrasts != 0),  # one scan in each of the other two contrasts
+            (same, group.contrasts == 0),  # both scans in the first contrast
+        ]
+        for ranks, chosen in similarity_ranks:
+            ranks.append(right_ranks(group.vectors[chosen], group.people[chosen]))
+    return {
+        "people": GROUP_PEOPLE * len(groups),
+        "gallery_people": GROUP_PEOPLE,
+        "same_contrast_rank1": float((np.concatenate(same) == 1).mean()),
+        "cross_contrast_rank1": float((np.concatenate(cross) == 1).mean()),
+    }
+
+
+def real_scores(
+    data: Path, learned: set[Path], graph: Path, recipe: Recipe, cache: Path
+) -> tuple[list[Scores], list[dict[str, Any]]]:
+    """Pair scores of the known people who were not learned from, and a table of right ranks."""
+    scans = known_scans(data, cache)
+    if not scans:
+        return [], []
+    vectors = fingerprints_of(scans, graph, recipe.planes)
+    people = np.unique([s.subject for s in scans], return_inverse=True)[1]
+    contrasts = np.unique([s.contrast for s in scans], return_inverse=True)[1]
+    fresh = np.array([s.path not in learned for s in scans])
+    scores = pair_scores(vectors[fresh], people[fresh], contrasts[fresh], source="real")
+    return scores, ranked_pairs(scans, vectors, people)
