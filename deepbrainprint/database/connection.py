@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -43,7 +44,7 @@ class Database:
         a unique key says that someone else was first.
         """
         with _ours():
-            connection: Connection = self._pool.getconn()
+            connection = self._take()
             try:
                 with connection:
                     yield connection
@@ -52,7 +53,23 @@ class Database:
 
     def close(self) -> None:
         """Give all connections back to the server."""
-        self._pool.closeall()
+        if not self._pool.closed:
+            self._pool.closeall()
+
+    def _take(self) -> Connection:
+        """A connection from the pool that the server has not closed while it lay there."""
+        while True:
+            connection: Connection = self._pool.getconn()
+            if not _was_dropped(connection):
+                return connection
+            self._pool.putconn(connection, close=True)
+
+
+def _was_dropped(connection: Connection) -> bool:
+    """An idle connection has nothing to read, unless it is the news of its end."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from deepbrainprint.records import ByteArray
 
-# FreeSurfer label numbers as used by SynthSeg's maps (arXiv 2107.09559); extracerebral ones left out
+# FreeSurfer label numbers as in SynthSeg's maps (arXiv 2107.09559), extracerebral ones left out
 TISSUES: tuple[tuple[int, ...], ...] = (
     (4, 5, 14, 15, 24, 43, 44, 72),  # ventricles and cerebrospinal fluid
     (3, 42, 8, 47, 17, 53, 18, 54),  # cortex, cerebellar cortex, hippocampus, amygdala

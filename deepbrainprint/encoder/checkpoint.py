@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +30,7 @@ def save(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, at: P
     save_file({key: value.contiguous() for key, value in tensors.items()}, folder / name)
     notes = {"step": at.step, "seconds": at.seconds, "tensors": name}
     (folder / f"{NOTES}.part").write_text(json.dumps(notes))
-    os.replace(folder / f"{NOTES}.part", folder / NOTES)  # from here on the new one counts
+    (folder / f"{NOTES}.part").replace(folder / NOTES)  # from here on the new one counts
     for old in folder.glob("checkpoint-*.safetensors"):
         if old.name != name:
             old.unlink()

@@ -31,7 +31,9 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 def plot_curves(metrics: Metrics, path: Path) -> None:
     """Accuracy, losses and schedule over the steps, as PNG."""
     figure = Figure(figsize=(8, 9), layout="constrained")
-    for axes, (title, names, logarithmic) in zip(figure.subplots(3, sharex=True), PANELS, strict=True):
+    for axes, (title, names, logarithmic) in zip(
+        figure.subplots(3, sharex=True), PANELS, strict=True
+    ):
         for name in names:
             _draw(axes, metrics, name)
         axes.set(title=title, yscale="log" if logarithmic else "linear")
@@ -45,7 +47,9 @@ def _draw(axes: Axes, metrics: Metrics, name: str) -> None:
     steps = [m["step"] for m in metrics if name in m]
     values = np.array([m[name] for m in metrics if name in m])
     dense = len(values) > len(metrics) / 2
-    axes.plot(steps, smoothed(values) if dense else values, marker=None if dense else ".", label=name)
+    axes.plot(
+        steps, smoothed(values) if dense else values, marker=None if dense else ".", label=name
+    )
 
 
 def smoothed(values: np.ndarray[tuple[int], np.dtype[np.float64]], width: int = 15) -> list[float]:

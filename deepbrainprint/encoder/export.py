@@ -48,7 +48,8 @@ def export(network: EncoderNetwork, probes: ByteArray, path: Path) -> Exported:
             onnx.save(candidate, path)
             return Exported(precision, parity, path.stat().st_size)
     raise Misconfigured(
-        f"the exported graph disagrees with torch (cosine {parity:.6f}): install the pinned versions",
+        f"the exported graph disagrees with torch (cosine {parity:.6f}): "
+        "install the pinned versions",
         code="export_differs",
     )
 
@@ -84,11 +85,7 @@ def halved(model: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
-def _parity(
-    model: onnx.ModelProto, probes: ByteArray, wanted: FloatArray
-) -> float:
-    session = ort.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+def _parity(model: onnx.ModelProto, probes: ByteArray, wanted: FloatArray) -> float:
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (made,) = session.run(None, {"slices": probes})
     return float((made * wanted).sum(axis=1).min())

@@ -13,7 +13,7 @@ import torch.nn.functional as nnf
 from deepbrainprint.encoder.anatomy import Anatomy
 from deepbrainprint.encoder.network import EncoderNetwork
 from deepbrainprint.encoder.recipe import Recipe
-from deepbrainprint.encoder.synthesis import Scanner, curves
+from deepbrainprint.encoder.synthesis import Draw, Scanner, curves
 from deepbrainprint.records import FloatArray
 
 CONTRASTS = (0, 0, 1, 2)  # scans of each person: two in one contrast, one each in two others
@@ -47,9 +47,7 @@ def draw_population(
         planes = scanner.scan(
             chosen[start : start + AT_ONCE],
             scans=len(CONTRASTS),
-            generator=generator,
-            severity=1.0,
-            protocols=protocols,
+            draw=Draw(generator, protocols=protocols),
         )
         parts.append(nnf.normalize(network.backbone(planes.flatten(0, 1)), dim=1).numpy())
     return Population(

@@ -62,7 +62,13 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("first-light", planes=tuple(range(34, 126, 7)), pixel_mm=2.5, window=BRAIN),
-        Recipe("deepbrainprint", planes=(VENTRICLE_PLANE,), pixel_mm=1.0, window=WHOLE, negatives="mined"),
+        Recipe(
+            "deepbrainprint",
+            planes=(VENTRICLE_PLANE,),
+            pixel_mm=1.0,
+            window=WHOLE,
+            negatives="mined",
+        ),
     )
 }
 

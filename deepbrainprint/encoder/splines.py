@@ -47,7 +47,7 @@ class SplineGrid:
 
     def evaluate(self, control: Tensor) -> Tensor:
         """(B, K, I, J, C) → (B, P, X, Y, C)."""
-        batch, _, _, columns, channels = control.shape
+        batch, channels = control.shape[0], control.shape[-1]
         field = torch.tensordot(control, self._z, dims=([1], [1]))  # (B, I, J, C, P)
         field = field.permute(0, 4, 1, 2, 3).flatten(3)  # (B, P, I, J·C)
         field = self._x @ field  # (B, P, X, J·C)
@@ -60,16 +60,16 @@ class SplineGrid:
 
 
 def refinement(coarse: SplineGrid, fine: SplineGrid) -> list[Tensor]:
-    """Matrices that turn coarse control values into fine ones of the same field, axis by axis.
+    """Matrices that turn control values into those of the same field at half the spacing.
 
-    Exact where the fine spacing divides the coarse one.
+    The two-scale relation of the cubic B-spline, axis by axis: (1, 4, 6, 4, 1) / 8.
     """
     matrices = []
-    for length in LENGTHS:
-        points = torch.linspace(0, length, 8 * length)
-        from_fine = spline_matrix(points, spacing=fine.spacing, length=length)
-        from_coarse = spline_matrix(points, spacing=coarse.spacing, length=length)
-        matrices.append(torch.linalg.lstsq(from_fine, from_coarse).solution)
+    for columns, rows in zip(coarse.shape, fine.shape, strict=True):
+        # coarse point j lies where fine point 2j − 1 lies
+        lag = torch.arange(rows)[:, None] - (2 * torch.arange(columns) - 1)[None, :]
+        weights = torch.tensor([1, 4, 6, 4, 1, 0]) / 8
+        matrices.append(weights[torch.where(lag.abs() <= 2, lag + 2, 5)])
     return matrices
 
 

@@ -38,6 +38,25 @@ class Rules:
     noise: float = 0.06
 
 
+@dataclass(frozen=True)
+class Draw:
+    """Where the chance comes from and how far it goes.
+
+    Every scan has a contrast of its own, unless `protocols` (scans, 256) gives the intensity
+    curves that everyone's scans share.
+    """
+
+    generator: torch.Generator
+    severity: float = 1.0
+    protocols: Tensor | None = None
+
+    def tables(self, count: int) -> Tensor:
+        """(count, 256) intensity curves of `count` scans, those of one person side by side."""
+        if self.protocols is None:
+            return curves(count, self.generator, self.severity)
+        return self.protocols.repeat(count // len(self.protocols), 1)
+
+
 class Scanner:
     """Draws batches of generated scans for one recipe's planes."""
 
@@ -52,53 +71,31 @@ class Scanner:
         )
         self._refinement = refinement(self._coarse, self._fine)
 
-    def scan(
-        self,
-        anatomies: list[Anatomy],
-        *,
-        scans: int,
-        generator: torch.Generator,
-        severity: float,
-        protocols: Tensor | None = None,
-    ) -> Tensor:
+    def scan(self, anatomies: list[Anatomy], *, scans: int, draw: Draw) -> Tensor:
         """One new person for each entry of `anatomies`, each scanned `scans` times.
 
-        Entries of one anatomy are siblings and should stand together. Every scan has a contrast
-        of its own, unless `protocols` (scans, 256) gives the intensity curves that everyone's
-        scans share. Returns standardised planes (people, scans, P, X, Y).
+        Entries of one anatomy are siblings and should stand together. Returns standardised
+        planes (people, scans, P, X, Y).
         """
-        parts = [
-            self._siblings(anatomy, count, scans, generator, severity, protocols)
-            for anatomy, count in _runs(anatomies)
-        ]
-        return torch.cat(parts)
+        runs = _runs(anatomies)
+        return torch.cat([self._siblings(anatomy, n, scans, draw) for anatomy, n in runs])
 
-    def _siblings(  # noqa: PLR0913 — the private half of `scan`
-        self,
-        anatomy: Anatomy,
-        people: int,
-        scans: int,
-        generator: torch.Generator,
-        severity: float,
-        protocols: Tensor | None,
-    ) -> Tensor:
-        where = self._places(people, scans, generator, severity)  # (people·scans, P, X, Y, 3)
-        channels = _sample_thick(anatomy.channels, where, self.rules, generator, severity)
-        tables = None if protocols is None else protocols.repeat(people, 1)
-        values, mask = _paint(anatomy, channels, generator, severity, tables)
-        mask = _trim(mask, self._bias.draw(len(mask), generator), generator, severity)
-        values = self._degrade(values, generator, severity)
+    def _siblings(self, anatomy: Anatomy, people: int, scans: int, draw: Draw) -> Tensor:
+        where = self._places(people, scans, draw)  # (people·scans, P, X, Y, 3)
+        channels = _sample_thick(anatomy.channels, where, self.rules, draw)
+        values, mask = _paint(anatomy, channels, draw)
+        mask = _trim(mask, self._bias.draw(len(mask), draw.generator), draw)
+        values = self._degrade(values, draw)
         planes = standardise(values * mask, mask)
         return planes.reshape(people, scans, *planes.shape[1:])
 
-    def _places(
-        self, people: int, scans: int, generator: torch.Generator, severity: float
-    ) -> Tensor:
+    def _places(self, people: int, scans: int, draw: Draw) -> Tensor:
         """Where in the base anatomy each pixel of each scan lies, voxel index x, y, z.
 
         Everything is put on the control points: B-splines reproduce affine maps exactly.
         """
-        amount, rules = 1 / 3 + 2 / 3 * severity, self.rules
+        generator, rules = draw.generator, self.rules
+        amount = 1 / 3 + 2 / 3 * draw.severity
         own = _affines(people, generator, shift=2.0, turn=2.0, scale=0.03)
         pose = _affines(
             people * scans,
@@ -120,9 +117,9 @@ class Scanner:
     def _smooth(self, count: int, generator: torch.Generator) -> Tensor:
         return refine(self._coarse.noise(count, 3, generator), self._refinement)
 
-    def _degrade(self, values: Tensor, generator: torch.Generator, severity: float) -> Tensor:
+    def _degrade(self, values: Tensor, draw: Draw) -> Tensor:
         """In-plane blur, bias field and noise."""
-        count = len(values)
+        count, generator, severity = len(values), draw.generator, draw.severity
         blurred = nnf.avg_pool2d(values, 3, stride=1, padding=1, count_include_pad=False)
         share = torch.rand(count, 1, 1, 1, generator=generator) * severity * 0.8
         values = values + share * (blurred - values)
@@ -171,14 +168,12 @@ def _sample(channels: Tensor, place: Tensor) -> Tensor:
     return sampled.transpose(0, 1)
 
 
-def _sample_thick(
-    channels: Tensor, place: Tensor, rules: Rules, generator: torch.Generator, severity: float
-) -> Tensor:
+def _sample_thick(channels: Tensor, place: Tensor, rules: Rules, draw: Draw) -> Tensor:
     """Sampled planes, some the mean of two samples across a thick slice along a random axis."""
     count = len(place)
-    draws = torch.rand(count, 2, generator=generator)
-    axis = nnf.one_hot(torch.randint(3, (count,), generator=generator), 3)
-    thick = torch.nonzero(draws[:, 0] < rules.thick_share * severity)[:, 0]
+    draws = torch.rand(count, 2, generator=draw.generator)
+    axis = nnf.one_hot(torch.randint(3, (count,), generator=draw.generator), 3)
+    thick = torch.nonzero(draws[:, 0] < rules.thick_share * draw.severity)[:, 0]
     thickness = 1.5 + draws[thick, 1:] * (rules.thickest_mm - 1.5)
     offset = (axis[thick] * thickness / 4)[:, None, None, None, :]
     upper = place[thick] + offset
@@ -189,32 +184,22 @@ def _sample_thick(
     return sampled
 
 
-def _paint(
-    anatomy: Anatomy,
-    channels: Tensor,
-    generator: torch.Generator,
-    severity: float,
-    tables: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Intensity 0…1 and mask, each (B, P, X, Y), in the contrast of `tables` or a random one."""
-    values, mask = channels if not anatomy.painted else _levelled(
-        channels, generator, severity if tables is None else 0.0
-    )
+def _paint(anatomy: Anatomy, channels: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+    """Intensity 0…1 and mask, each (B, P, X, Y), in the contrast of the protocols or any."""
+    values, mask = _levelled(channels, draw) if anatomy.painted else channels
     mask = ((mask - 0.5) * 1.5 + 0.5).clamp(0, 1)
     values = (values / mask.clamp(min=0.2)).clamp(0, 1)
-    if tables is None:
-        tables = curves(len(values), generator, severity)
     level = (values.flatten(1) * 255).long()
-    return tables.gather(1, level).reshape(values.shape), mask
+    return draw.tables(len(values)).gather(1, level).reshape(values.shape), mask
 
 
-def _levelled(
-    shares: Tensor, generator: torch.Generator, severity: float
-) -> tuple[Tensor, Tensor]:
+def _levelled(shares: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
     """Intensity and mask of tissue shares (C, B, P, X, Y): usual grey levels or random ones."""
+    count, generator = shares.shape[1], draw.generator
     usual = torch.tensor(T1W_LEVELS)[:, None]
-    drawn = torch.rand(len(usual), shares.shape[1], generator=generator)
-    mild = torch.rand(1, shares.shape[1], generator=generator) > severity * 0.7
+    drawn = torch.rand(len(usual), count, generator=generator)
+    wild = 0.7 * draw.severity if draw.protocols is None else 0.0
+    mild = torch.rand(1, count, generator=generator) > wild
     levels = torch.where(mild, usual + 0.1 * (drawn - 0.5), drawn)
     return (shares * levels[:, :, None, None, None]).sum(dim=0), shares.sum(dim=0).clamp(max=1)
 
@@ -235,16 +220,17 @@ def curves(count: int, generator: torch.Generator, severity: float) -> Tensor:
     return nnf.interpolate(curve[:, None], 256, mode="linear", align_corners=True)[:, 0]
 
 
-def _trim(mask: Tensor, noise: Tensor, generator: torch.Generator, severity: float) -> Tensor:
+def _trim(mask: Tensor, noise: Tensor, draw: Draw) -> Tensor:
     """What another skull stripping and a shorter field of view leave of the mask."""
     count, planes = mask.shape[:2]
-    draw = torch.rand(count, 3, generator=generator)
+    severity, generator = draw.severity, draw.generator
+    chance = torch.rand(count, 3, generator=generator)
     eroded = -nnf.max_pool2d(-mask, 3, stride=1, padding=1)
-    rough = (draw[:, 0] < 0.5 * severity)[:, None, None, None] & (noise > 0.3)
+    rough = (chance[:, 0] < 0.5 * severity)[:, None, None, None] & (noise > 0.3)
     mask = torch.where(rough, eroded, mask)
     lost = torch.randint(1, 4, (count, 2), generator=generator)
-    below = torch.where(draw[:, 1] < 0.25 * severity, lost[:, 0], 0)[:, None]
-    above = torch.where(draw[:, 2] < 0.25 * severity, lost[:, 1], 0)[:, None]
+    below = torch.where(chance[:, 1] < 0.25 * severity, lost[:, 0], 0)[:, None]
+    above = torch.where(chance[:, 2] < 0.25 * severity, lost[:, 1], 0)[:, None]
     plane = torch.arange(planes)[None]
     kept = (plane >= below) & (plane < planes - above) if planes > 6 else plane >= 0
     return mask * kept[:, :, None, None]

@@ -20,7 +20,7 @@ from deepbrainprint.encoder.checkpoint import Progress, restore, save
 from deepbrainprint.encoder.network import EncoderNetwork, ProjectionHead
 from deepbrainprint.encoder.recipe import Recipe
 from deepbrainprint.encoder.retrieval import pair_accuracy
-from deepbrainprint.encoder.synthesis import Scanner
+from deepbrainprint.encoder.synthesis import Draw, Scanner
 
 METRICS = "metrics.jsonl"
 CHECK_PEOPLE = 96
@@ -114,7 +114,7 @@ def draw_batch(
     severity = min(elapsed / recipe.ramp, 1.0)
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + at.step)
     chosen = choose(anatomies, recipe, elapsed, generator)
-    return Batch(scanner.scan(chosen, scans=2, generator=generator, severity=severity), elapsed, severity)
+    return Batch(scanner.scan(chosen, scans=2, draw=Draw(generator, severity)), elapsed, severity)
 
 
 def choose(
@@ -161,14 +161,16 @@ def draw_people(
     """(people, scans, P, X, Y): generated people spread evenly over `anatomies`, full severity."""
     generator = torch.Generator().manual_seed(seed)
     chosen = [anatomies[person * len(anatomies) // people] for person in range(people)]
-    return scanner.scan(chosen, scans=scans, generator=generator, severity=1.0)
+    return scanner.scan(chosen, scans=scans, draw=Draw(generator))
 
 
 @torch.inference_mode()
 def check_accuracy(encoder: EncoderNetwork, scans: Tensor) -> float:
     """Pair accuracy of held-out people (people, 2, P, X, Y)."""
     encoder.eval()
-    vectors = [nnf.normalize(encoder.backbone(part.flatten(0, 1)), dim=1) for part in scans.split(16)]
+    vectors = [
+        nnf.normalize(encoder.backbone(part.flatten(0, 1)), dim=1) for part in scans.split(16)
+    ]
     pairs = torch.cat(vectors).unflatten(0, (-1, 2)).numpy()
     return pair_accuracy(pairs[:, 0], pairs[:, 1])
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,14 +28,17 @@ from deepbrainprint.imaging.volume import spacing
 from deepbrainprint.records import AffineArray, FloatArray, MaskArray, Volume
 
 Vector = npt.NDArray[np.float64]
+Whole = npt.NDArray[np.int_]
+Array = npt.NDArray[Any]
 
 BINS = 32
+TINY = 1e-12
 WORKING_MM = 2.5  # resolution of the search; the result is resampled from the full one
 MARGIN_MM = 30.0
 RIM_MM = 10.0  # how far around the brain points are compared
 RADIUS = 60.0  # mm: makes one unit of a matrix parameter move the cortex as far as one mm does
 
-RIGID, SIMILAR, AFFINE = 6, 7, 12  # leading parameters that a stage may change
+SIMILAR, AFFINE = 7, 12  # leading parameters that a stage may change
 
 
 def _generators() -> Vector:
@@ -81,30 +85,34 @@ class Source:
 
 
 def thinned(volume: Volume, mask: MaskArray) -> tuple[Volume, FloatArray]:
-    """Crop to the brain and average blocks of voxels to about WORKING_MM; outline likewise, 0…1.
+    """Return the brain in voxels of about WORKING_MM, values 0…1, and its outline likewise.
 
-    Cropping leaves MARGIN_MM of empty space, unless the field of view ends before that.
+    What is far from the brain is cut off; MARGIN_MM of empty space stay, unless the field of view
+    ends before that.
     """
     size = spacing(volume.affine)
     block = np.maximum(1, np.round(WORKING_MM / size)).astype(int)
-    margin = np.ceil(MARGIN_MM / size).astype(int)
-    found = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {k}))) for k in range(3)]
-    low = np.array([max(0, f[0] - m) for f, m in zip(found, margin, strict=True)])
-    high = np.array([f[-1] + 1 + m for f, m in zip(found, margin, strict=True)])
-    high = np.minimum(high, mask.shape)
-    count = (high - low) // block
+    low, count = _crop(mask, np.ceil(MARGIN_MM / size).astype(int), block)
     box = tuple(slice(a, a + n * b) for a, n, b in zip(low, count, block, strict=True))
     lowest, highest = np.percentile(volume.data[mask], (1, 99))
     data = np.clip((volume.data[box] - lowest) / max(highest - lowest, 1e-6), 0, 1) * mask[box]
     step = np.eye(4)
     step[:3, :3], step[:3, 3] = np.diag(block), low + (block - 1) / 2
-    return Volume(_averaged(data, block), volume.affine @ step), _averaged(mask[box], block)
+    return Volume(averaged(data, block), volume.affine @ step), averaged(mask[box], block)
 
 
-def _averaged(data: npt.NDArray[np.generic], block: npt.NDArray[np.int_]) -> FloatArray:
-    """Return the mean over blocks of voxels."""
+def _crop(mask: MaskArray, margin: Whole, block: Whole) -> tuple[Whole, Whole]:
+    """Return the first voxel (3,) of the box around `mask` and how many blocks (3,) it holds."""
+    found = [np.flatnonzero(mask.any(axis=other)) for other in ((1, 2), (0, 2), (0, 1))]
+    low = np.maximum(0, np.array([f[0] for f in found]) - margin)
+    high = np.minimum(mask.shape, np.array([f[-1] + 1 for f in found]) + margin)
+    return low, (high - low) // block
+
+
+def averaged(data: Array, block: Sequence[int] | Whole) -> FloatArray:
+    """Return the means over blocks of voxels; `data` must hold whole blocks."""
     for axis, n in enumerate(block):
-        parts = data.shape[:axis] + (data.shape[axis] // n, n) + data.shape[axis + 1 :]
+        parts = (*data.shape[:axis], data.shape[axis] // n, n, *data.shape[axis + 1 :])
         data = data.reshape(parts).mean(axis=axis + 1, dtype=np.float32)
     return data.astype(np.float32)
 
@@ -129,21 +137,21 @@ def source(brain: Volume, outline: FloatArray, *, mm: float) -> Source:
     """Blur a thinned brain to a resolution of `mm`."""
     size = spacing(brain.affine)
     values, soft = _binned(_blurred(brain.data, size, mm)), _blurred(outline, size, mm)
-    return Source(
-        np.stack([values, soft], axis=-1).reshape(-1, 2), brain.data.shape, np.linalg.inv(brain.affine)
-    )
+    x, y, z = brain.data.shape
+    to_voxel: AffineArray = np.linalg.inv(brain.affine).astype(np.float64)
+    return Source(np.stack([values, soft], axis=-1).reshape(-1, 2), (x, y, z), to_voxel)
 
 
 def _blurred(data: FloatArray, size: Vector, mm: float) -> FloatArray:
     """Gaussian blur from voxels of `size` to a resolution (FWHM) of `mm`."""
     sigma = np.sqrt(np.maximum(mm**2 - size**2, 0)) / 2.355 / size
-    return ndimage.gaussian_filter(data, sigma, truncate=3, mode="nearest")
+    smooth: FloatArray = ndimage.gaussian_filter(data, sigma, truncate=3, mode="nearest")
+    return smooth
 
 
 def _binned(data: FloatArray) -> FloatArray:
-    """Scale to 1…BINS − 2, so that a cubic window around any value stays inside the histogram."""
-    high = max(float(data.max()), 1e-6)
-    return 1 + (BINS - 3) * data / high
+    """Scale 0…1 to bins, leaving room at both ends for the window around a value."""
+    return 1 + (BINS - 3) * data / max(float(data.max()), 1e-6)
 
 
 def matrix(parameters: Vector, centre: Vector, offset: Vector) -> AffineArray:
@@ -171,15 +179,13 @@ class Problem:
         values, slopes, weight = lookup(self.source, self.target.points, transform)
         information, pull = mutual_information(self.target.bins, values[:, 0], weight)
         gap = (values[:, 1] - self.target.outline) * weight
-        total = max(weight.sum(), 1.0)
-        force = -pull[:, None] * slopes[0]
-        force += (2 * self.prior.outline_weight / total * gap)[:, None] * slopes[1]
-        penalty, tug = self._prior(parameters)
-        gradient = self._chain(parameters, force) + tug
-        outline = self.prior.outline_weight * float(gap @ gap) / total
-        return -information + outline + penalty, gradient
+        share = self.prior.outline_weight / max(float(weight.sum()), 1.0)
+        force = -pull[:, None] * slopes[:, 0] + 2 * share * gap[:, None] * slopes[:, 1]
+        penalty, tug = self._penalty(parameters)
+        loss = -information + share * float(gap @ gap) + penalty
+        return loss, self._gathered(parameters, force) + tug
 
-    def _chain(self, parameters: Vector, force: Vector) -> Vector:
+    def _gathered(self, parameters: Vector, force: Vector) -> Vector:
         """Gather the pull (n, 3) on all points into the twelve parameters."""
         moment = force.T @ (self.target.points - self.centre)
         exponent = np.tensordot(parameters[3:] / RADIUS, GENERATORS, 1)
@@ -187,7 +193,7 @@ class Problem:
         pulled = expm_frechet(exponent.T, moment, compute_expm=False)
         return np.concatenate([force.sum(axis=0), np.tensordot(GENERATORS, pulled, 2) / RADIUS])
 
-    def _prior(self, parameters: Vector) -> tuple[float, Vector]:
+    def _penalty(self, parameters: Vector) -> tuple[float, Vector]:
         weight = np.zeros(12)
         weight[6], weight[7:] = self.prior.scale_weight, self.prior.shape_weight
         gap = parameters / RADIUS
@@ -209,10 +215,11 @@ class Problem:
 
 def lookup(
     source: Source, points: Vector, transform: AffineArray
-) -> tuple[FloatArray, tuple[Vector, Vector], Vector]:
-    """Trilinear values (n, 2) of `source` at transformed `points`, slopes (n, 3) each, weights (n,).
+) -> tuple[FloatArray, FloatArray, Vector]:
+    """Trilinear values (n, 2) at transformed `points`, slopes (n, 2, 3) by mm, weights (n,).
 
-    The weight falls from 1 to 0 over one voxel beyond the field of view.
+    The weight falls from 1 to 0 over one voxel beyond the field of view; that change is not part
+    of the slopes.
     """
     to_voxel = source.world_to_voxel @ transform
     position = points @ to_voxel[:3, :3].T + to_voxel[:3, 3]
@@ -220,46 +227,53 @@ def lookup(
     weight = np.clip(np.minimum(position, last - position) + 1, 0, 1).min(axis=1)
     inside = np.clip(position, 0, last)
     low = np.minimum(inside.astype(np.intp), last - 1)
-    f = (inside - low).astype(np.float32)
-    stride = np.array([source.shape[1] * source.shape[2], source.shape[2], 1])
-    flat = low @ stride
-    corner = {
-        (a, b, c): source.values[flat + (a * stride[0] + b * stride[1] + c)]
-        for a in (0, 1) for b in (0, 1) for c in (0, 1)
-    }  # fmt: skip
-    x, y, z = f[:, :1], f[:, 1:2], f[:, 2:]
-    edge = {(b, c): corner[0, b, c] + x * (corner[1, b, c] - corner[0, b, c]) for b in (0, 1) for c in (0, 1)}
-    rise = {(b, c): corner[1, b, c] - corner[0, b, c] for b in (0, 1) for c in (0, 1)}
-    front = edge[0, 0] + y * (edge[1, 0] - edge[0, 0])
-    back = edge[0, 1] + y * (edge[1, 1] - edge[0, 1])
-    dx0 = rise[0, 0] + y * (rise[1, 0] - rise[0, 0])
-    dx1 = rise[0, 1] + y * (rise[1, 1] - rise[0, 1])
-    dy0, dy1 = edge[1, 0] - edge[0, 0], edge[1, 1] - edge[0, 1]
-    dz = back - front
-    value = front + z * dz
-    slope = np.stack([dx0 + z * (dx1 - dx0), dy0 + z * (dy1 - dy0), dz], axis=-1)  # (n, 2, 3)
-    world = slope @ source.world_to_voxel[:3, :3].astype(np.float32)
-    world *= (inside == position).all(axis=1)[:, None, None]
-    return value, (world[:, 0], world[:, 1]), weight
+    values, slopes = _trilinear(source, low, (inside - low).astype(np.float32))
+    slopes = slopes @ source.world_to_voxel[:3, :3].astype(np.float32)
+    slopes *= (inside == position).all(axis=1)[:, None, None]
+    return values, slopes, weight
 
 
-def mutual_information(bins, values, weight) -> tuple[float, Vector]:
-    """Return the information in nats and its derivative (n,) by each moving value."""
-    low = np.clip(np.floor(values).astype(np.intp), 1, BINS - 3)
-    f = (values - low).astype(np.float64)
-    g = 1 - f
-    kernel = np.stack([g**3 / 6, 2 / 3 - f**2 * (2 - f) / 2, 2 / 3 - g**2 * (2 - g) / 2, f**3 / 6])
-    slope = np.stack([-(g**2) / 2, f * (1.5 * f - 2), -g * (1.5 * g - 2), f**2 / 2])
-    cell = bins * BINS + low - 1  # first of four neighbouring cells
-    cells = cell + np.arange(4)[:, None]
-    joint = np.bincount(cells.ravel(), (kernel * weight).ravel(), minlength=BINS * BINS)
-    joint = joint.reshape(BINS, BINS) / max(weight.sum(), 1e-9)
-    fixed, moving = joint.sum(axis=1), joint.sum(axis=0)
-    tiny = 1e-12
-    ratio = np.log((joint + tiny) / (fixed[:, None] * moving + tiny))
-    surprise = np.log((joint + tiny) / (moving + tiny))
-    pull = (slope * surprise.ravel()[cells]).sum(axis=0) * weight / max(weight.sum(), 1e-9)
-    return float((joint * ratio).sum()), pull
+def _trilinear(source: Source, low: Whole, part: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Interpolate between the eight voxels from `low` (n, 3) up; slopes are by voxel."""
+    row, column = source.shape[2], source.shape[1] * source.shape[2]
+    flat = low @ np.array([column, row, 1])
+    x, y, z = part[:, :1], part[:, 1:2], part[:, 2:]
+    value: list[FloatArray] = []  # along x, for the four edges (y, z) = 00, 10, 01, 11
+    rise: list[FloatArray] = []
+    for edge in (0, row, 1, row + 1):
+        near, far = source.values[flat + edge], source.values[flat + edge + column]
+        rise.append(far - near)
+        value.append(near + x * rise[-1])
+    below, above = value[0] + y * (value[1] - value[0]), value[2] + y * (value[3] - value[2])
+    by_x = _between(_between(rise[0], rise[1], y), _between(rise[2], rise[3], y), z)
+    by_y = _between(value[1] - value[0], value[3] - value[2], z)
+    return _between(below, above, z), np.stack([by_x, by_y, above - below], axis=-1)
 
 
-def check_gradient() -> None: ...
+def _between(first: FloatArray, second: FloatArray, part: FloatArray) -> FloatArray:
+    return first + part * (second - first)
+
+
+def mutual_information(bins: Whole, values: FloatArray, weight: Vector) -> tuple[float, Vector]:
+    """Return the information in nats and its derivative (n,) by each moving value.
+
+    `bins` (n,) are those of the fixed image, `values` (n,) are in bins of the moving one.
+    """
+    total = max(float(weight.sum()), 1e-9)
+    low: Whole = np.clip(values.astype(np.intp), 1, BINS - 3)
+    window, slope = _cubic_window((values - low).astype(np.float64))
+    cells = bins * BINS + low - 1 + np.arange(4)[:, None]  # (4, n) in the joint histogram
+    mass = np.bincount(cells.ravel(), (window * weight).ravel(), minlength=BINS * BINS)
+    joint = mass.reshape(BINS, BINS) / total
+    fixed, moving = joint.sum(axis=1, keepdims=True), joint.sum(axis=0, keepdims=True)
+    information = float((joint * np.log((joint + TINY) / (fixed * moving + TINY))).sum())
+    surprise = np.log((joint + TINY) / (moving + TINY)).ravel()
+    return information, (slope * surprise[cells]).sum(axis=0) * weight / total
+
+
+def _cubic_window(part: Vector) -> tuple[Vector, Vector]:
+    """Return weights (4, n) of the cubic B-spline at the bins around a value, and their slopes."""
+    f, g = part, 1 - part
+    weights = [g**3, 4 - 3 * f**2 * (2 - f), 4 - 3 * g**2 * (2 - g), f**3]
+    slopes = [-(g**2), f * (3 * f - 4), g * (4 - 3 * g), f**2]
+    return np.stack(weights) / 6, np.stack(slopes) / 2

@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -44,7 +45,7 @@ def reference() -> Volume:
     nilearn's copy lies on 197×233×189 voxels with whole-millimetre centres, so the grid is cut
     out of it without interpolation.
     """
-    image = nib.load(_packaged_file())
+    image: Any = nib.load(_packaged_file())
     corner = np.asarray(ORIGIN) - image.affine[:3, 3].astype(int)
     box = tuple(slice(c, c + n) for c, n in zip(corner, SHAPE, strict=True))
     data = np.ascontiguousarray(image.dataobj[box], dtype=np.float32)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from deepbrainprint.errors import BadStudy
 from deepbrainprint.records import AffineArray, Volume
 
+MOST_VOXELS = 1 << 28  # 1 GiB once it is float32
 MINIMUM_EDGE = 8  # voxels: fewer along any axis is a picture or a localizer, not a volume
 
 
@@ -26,10 +29,11 @@ def read(path: Path) -> Volume:
         `unreadable_nifti` when the file is damaged, `not_a_volume` when it holds no 3-D image.
 
     """
+    if not path.is_file():
+        raise BadStudy("there is no such NIfTI file: check the path", code="unreadable_nifti")
     try:
-        image = nib.load(path)
-        # a header may say 4-D or more: nothing is decoded before the shape is known to be one volume
-        guard_shape(image.shape)
+        image: Any = nib.load(path)  # nibabel types it as a file that need not be an image
+        _guard_shape(image.shape)
         image = nib.as_closest_canonical(image.slicer[..., 0] if image.ndim == 4 else image)
         data = np.ascontiguousarray(image.dataobj, dtype=np.float32)
     except (OSError, ValueError, TypeError, EOFError, zlib.error, nib.spatialimages.HeaderDataError,
@@ -39,20 +43,24 @@ def read(path: Path) -> Volume:
             code="unreadable_nifti",
         ) from error
     volume = Volume(data, np.asarray(image.affine, dtype=np.float64))
-    guard_content(volume)
+    _guard_content(volume)
     return volume
 
 
 def write(volume: Volume, path: Path) -> None:
-    """Write `volume` as NIfTI; the header holds the affine and no text at all."""
-    image = nib.Nifti1Image(volume.data, volume.affine)
+    """Write `volume` as NIfTI, whole or not at all; the header holds the affine and no text."""
+    image: Any = nib.Nifti1Image(volume.data, volume.affine)
     image.header.set_xyzt_units("mm")
-    nib.save(image, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"part-{path.name}")
+    nib.save(image, temporary)
+    temporary.replace(path)
 
 
 def spacing(affine: AffineArray) -> AffineArray:
     """Return the voxel size (3,) in mm."""
-    return np.linalg.norm(affine[:3, :3], axis=0)
+    edges: AffineArray = np.linalg.norm(affine[:3, :3], axis=0)
+    return edges
 
 
 def voxel_ml(affine: AffineArray) -> float:
@@ -60,7 +68,7 @@ def voxel_ml(affine: AffineArray) -> float:
     return float(abs(np.linalg.det(affine[:3, :3]))) / 1000.0
 
 
-def guard_shape(shape: tuple[int, ...]) -> None:
+def _guard_shape(shape: tuple[int, ...]) -> None:
     """Raise BadStudy `not_a_volume` unless `shape` is one 3-D image with depth."""
     if len(shape) == 4 and shape[3] == 1:
         shape = shape[:3]
@@ -70,9 +78,14 @@ def guard_shape(shape: tuple[int, ...]) -> None:
             f"{MINIMUM_EDGE} slices",
             code="not_a_volume",
         )
+    if math.prod(shape) > MOST_VOXELS:
+        raise BadStudy(
+            f"the image is {'×'.join(map(str, shape))} voxels, more than a head needs: resample it",
+            code="not_a_volume",
+        )
 
 
-def guard_content(volume: Volume) -> None:
+def _guard_content(volume: Volume) -> None:
     """Raise BadStudy `not_a_volume` when the pixels or the geometry say nothing."""
     if not np.isfinite(volume.affine).all() or voxel_ml(volume.affine) < 1e-6:
         raise BadStudy("the image has no usable geometry: export it again", code="not_a_volume")

@@ -12,6 +12,7 @@ from deepbrainprint.records import StudyRevision
 from deepbrainprint.settings import Settings
 
 DAG = "ingest_study"
+TROUBLES = frozenset({"airflow_away", "airflow_refused", "dag_missing"})  # codes of what we raise
 _TIMEOUT_SECONDS = 10.0
 
 

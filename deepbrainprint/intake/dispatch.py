@@ -18,7 +18,7 @@ from deepbrainprint.database.arrivals import (
 from deepbrainprint.database.connection import Database
 from deepbrainprint.database.pipeline import fail_revision
 from deepbrainprint.errors import DeepBrainPrintError
-from deepbrainprint.intake.airflow_api import AirflowApi
+from deepbrainprint.intake.airflow_api import TROUBLES, AirflowApi
 from deepbrainprint.intake.logs import log_as_json
 from deepbrainprint.intake.signals import stopped_by_signals
 from deepbrainprint.records import StudyRevision
@@ -66,12 +66,11 @@ class Dispatcher:
         """Close, send, look after open runs; trouble is logged when it comes and when it goes."""
         try:
             self.close_quiet()
-            self.send_waiting()
-            self._inspect_in_time()
+            answers = self.send_waiting() + self._inspect_in_time()
         except DeepBrainPrintError as error:
-            self._note(error.code, str(error))
+            self._note(error)
         else:
-            self._note("", "")
+            self._note_success(airflow_answered=answers > 0)
 
     def close_quiet(self) -> None:
         """Queue the studies that have gone quiet."""
@@ -80,28 +79,31 @@ class Dispatcher:
         for run in closed:
             log.info("study_closed", run=str(run))
 
-    def send_waiting(self) -> None:
-        """Hand waiting revisions to Airflow. Raises the first trouble, all of them put back."""
+    def send_waiting(self) -> int:
+        """Hand waiting revisions to Airflow; how many. Raises the first trouble, all put back."""
         trouble: DeepBrainPrintError | None = None
-        for run in self._claim():
+        runs = self._claim()
+        for run in runs:
             trouble = trouble or self._send(run)
             if trouble is not None:
                 self._put_back(run, trouble)
         if trouble is not None:
             raise trouble
+        return len(runs)
 
-    def inspect_open(self) -> None:
-        """End or hand over again what Airflow ended or lost without telling us."""
+    def inspect_open(self) -> int:
+        """End or hand over again what Airflow ended or lost untold; how many were looked at."""
         with self._database.transaction() as connection:
             runs = [run for run in open_runs(connection) if run.age_seconds > _INSPECTION_SECONDS]
         for run in runs:
             self._settle(run.revision, self._airflow.run_state(run.revision))
+        return len(runs)
 
-    def _inspect_in_time(self) -> None:
+    def _inspect_in_time(self) -> int:
         if time.monotonic() - self._inspected_at < _INSPECTION_SECONDS:
-            return
+            return 0
         self._inspected_at = time.monotonic()
-        self.inspect_open()
+        return self.inspect_open()
 
     def _claim(self) -> list[StudyRevision]:
         with self._database.transaction() as connection:
@@ -140,14 +142,16 @@ class Dispatcher:
             ):
                 log.warning("run_failed", run=str(run), state=state)
 
-    def _note(self, code: str, reason: str) -> None:
-        if code == self._trouble:
+    def _note(self, error: DeepBrainPrintError) -> None:
+        if error.code != self._trouble:
+            log.warning("waiting", code=error.code, reason=str(error))
+        self._trouble = error.code
+
+    def _note_success(self, *, airflow_answered: bool) -> None:
+        if not self._trouble or (self._trouble in TROUBLES and not airflow_answered):
             return
-        if code:
-            log.warning("waiting", code=code, reason=reason)
-        else:
-            log.info("working_again", after=self._trouble)
-        self._trouble = code
+        log.info("working_again", after=self._trouble)
+        self._trouble = ""
 
 
 def _ended_reason(run: StudyRevision, state: str) -> str:

@@ -77,6 +77,7 @@ class Child:
             log.warning("part does not stop, killed", part=self.part.name)
         kill_session(self._process.pid, born_after=self._created - 1)
         self._process.wait()
+        log.info("part stopped", part=self.part.name)
 
     def _begin(self) -> None:
         self._created = time.time()

@@ -11,8 +11,6 @@ from typing import NoReturn
 
 import structlog
 
-from deepbrainprint.database.connection import Database
-from deepbrainprint.database.migrations import migrate
 from deepbrainprint.errors import DeepBrainPrintError, TryAgain
 from deepbrainprint.settings import Settings
 from deepbrainprint.stack import airflow, postgres
@@ -36,6 +34,7 @@ from deepbrainprint.stack.part import (
     session_members,
 )
 from deepbrainprint.stack.plan import Plan, airflow_environment, plan_stack, service_parts
+from deepbrainprint.workflow.registering import migrate_database
 
 _LOOK_SECONDS = 0.25
 _RECOVERY_SECONDS = 600.0  # PostgreSQL may have a long log to replay after a crash
@@ -102,11 +101,7 @@ class Supervisor:
             time.sleep(0.1)
 
     def _prepare_databases(self, plan: Plan) -> None:
-        database = Database(plan.settings.database_url.get_secret_value(), maximum_connections=1)
-        try:
-            migrate(database)
-        finally:
-            database.close()
+        migrate_database(plan.settings)
         airflow.configure_airflow(self._layout, plan.settings, port=plan.airflow_port)
         airflow.migrate_airflow(self._layout, airflow_environment(self._layout, plan.settings))
 

@@ -1,14 +1,15 @@
-"""From a folder of brains and label maps to aligned anatomies, cached by the digest of each file."""
+"""From a folder of brains and label maps to aligned anatomies, cached by each file's digest."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 from scipy import ndimage
 
 from deepbrainprint.encoder.anatomy import T1W_LEVELS, TISSUES, Anatomy, from_brain, from_labels
@@ -22,6 +23,8 @@ FLUID = 24  # FreeSurfer's cerebrospinal fluid outside the ventricles
 EXTRACEREBRAL = 500  # SynthSeg's labels from here on are skull, scalp, eyes
 CLOSING_MM = 3  # sulci are filled as a skull stripper fills them
 
+log = structlog.get_logger()
+
 
 @dataclass(frozen=True)
 class Source:
@@ -31,6 +34,11 @@ class Source:
     sha256: str
     path: Path
     cached: Path
+
+    @property
+    def kind(self) -> str:
+        """`t1w` or `labels`."""
+        return self.path.parent.name
 
 
 def sources(data: Path, cache: Path) -> list[Source]:
@@ -50,30 +58,35 @@ def _source(path: Path, cache: Path) -> Source:
     return Source(name, digest, path, cache / f"{digest[:16]}.npz")
 
 
-def prepared(
-    found: list[Source], report: Callable[[int, int], None] = lambda done, total: None
-) -> Iterator[Anatomy]:
+def prepared(found: Sequence[Source]) -> Iterator[Anatomy]:
     """Each source as an anatomy; aligned once, then read from the cache."""
-    for done, source in enumerate(found):
-        report(done, len(found))
-        yield _labelled(source) if source.name.startswith("labels/") else _brain(source)
+    for number, source in enumerate(found, start=1):
+        log.info("preparing", source=source.name, number=number, of=len(found))
+        if source.kind == "labels":
+            yield from_labels(source.name, _labelled(source))
+        else:
+            yield from_brain(source.name, aligned_brain(source))
 
 
-def _brain(source: Source) -> Anatomy:
+def aligned_brain(source: Source) -> ByteArray:
+    """A brain whose skull is already removed, on the grid; or a label map as a T1w-like brain."""
+    if source.kind == "labels":
+        levels = painted(_labelled(source).astype(np.int16))
+        return np.asarray(levels * 255, dtype=np.uint8)
     if not source.cached.is_file():
         volume = read(source.path)
         _keep(source, align(volume, volume.data > 0).brain)
-    return from_brain(source.name, _kept(source))
+    return _kept(source)
 
 
-def _labelled(source: Source) -> Anatomy:
+def _labelled(source: Source) -> ByteArray:
     if not source.cached.is_file():
         volume = read(source.path)
         labels = volume.data.round().astype(np.int16)
         mask = brain_of(labels)
         transform = align(Volume(painted(labels), volume.affine), mask).transform
         _keep(source, _on_grid(np.where(mask, labels, 0), volume.affine, transform))
-    return from_labels(source.name, _kept(source))
+    return _kept(source)
 
 
 def brain_of(labels: npt.NDArray[np.int16]) -> MaskArray:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import structlog
 import torch
 
 from deepbrainprint.encoder.anatomy import Anatomy
 from deepbrainprint.encoder.card import GRAPH, sha256_of, write_card
 from deepbrainprint.encoder.curves import plot_curves, read_metrics
-from deepbrainprint.encoder.export import Exported, export
+from deepbrainprint.encoder.export import export
 from deepbrainprint.encoder.network import EncoderNetwork
 from deepbrainprint.encoder.population import Population, draw_population
 from deepbrainprint.encoder.recipe import Recipe
@@ -27,13 +27,11 @@ from deepbrainprint.linkage.calibration import Scores
 from deepbrainprint.records import ByteArray
 from deepbrainprint.workflow.anatomies import Source, aligned_brain, prepared, sources
 from deepbrainprint.workflow.evidence import joined, pair_scores
-from deepbrainprint.workflow.known_people import fingerprints_of, known_scans
+from deepbrainprint.workflow.known_people import fingerprints_of, genuine_pairs, known_scans
 
 HELD_OUT = 6  # the last sixth of each kind of source is never learned from
 GROUPS, GROUP_PEOPLE = 6, 60  # generated people for calibration; a group shares its protocols
 CURVES = "curves.png"
-
-log = structlog.get_logger()
 
 
 def train(data: Path, out: Path, recipe: Recipe, report: Report) -> Path:
@@ -45,7 +43,6 @@ def train(data: Path, out: Path, recipe: Recipe, report: Report) -> Path:
     """
     found = sources(data, out / "cache")
     learned, held = parted(found)
-    log.info("preparing", files=len(found), held_out=len(held))
     anatomies = dict(zip([s.name for s in found], prepared(found), strict=True))
     held_anatomies = [anatomies[s.name] for s in held]
     (out / "run").mkdir(parents=True, exist_ok=True)
@@ -57,17 +54,17 @@ def train(data: Path, out: Path, recipe: Recipe, report: Report) -> Path:
     metrics = read_metrics(out / "run" / METRICS)
     plot_curves(metrics, folder / CURVES)
     groups = populations(network, held_anatomies, recipe)
-    real, table = real_scores(data, {s.path for s in learned}, folder / GRAPH, recipe, out / "cache")
+    real, pairs = real_scores(data, out / "cache", {s.path for s in learned}, network, recipe)
     calibrated = calibration.fit([*generated_scores(groups), *real], seed=recipe.seed)
     document = {
         "version": f"{recipe.name}-{sha256_of(folder / GRAPH)[:8]}",
         "planes": list(recipe.planes),
         "preprocessing_version": PREPROCESSING_VERSION,
-        "graph": described_graph(exported),
+        "graph": asdict(exported),
         "recipe": recipe.as_json(),
-        "data": [described(s, "held out" if s in held else "learned") for s in found],
+        "data": [described(s, held_out=s in held) for s in found],
         "training": described_run(metrics),
-        "results": {"generated": generated_results(groups), "real": table},
+        "results": {"generated": generated_results(groups), "real_pairs": pairs},
         "calibration": calibrated.to_json(),
     }
     write_card(folder, document)
@@ -127,15 +124,37 @@ def generated_results(groups: Sequence[Population]) -> dict[str, Any]:
 
 
 def real_scores(
-    data: Path, learned: set[Path], graph: Path, recipe: Recipe, cache: Path
+    data: Path, cache: Path, learned: set[Path], network: EncoderNetwork, recipe: Recipe
 ) -> tuple[list[Scores], list[dict[str, Any]]]:
-    """Pair scores of the known people who were not learned from, and a table of right ranks."""
-    scans = known_scans(data, cache)
+    """Pair scores of the known people who were not learned from, and all their genuine pairs.
+
+    People who were learned from are in the gallery of the pairs' ranks, but not in the scores.
+    """
+    scans = known_scans(data)
     if not scans:
         return [], []
-    vectors = fingerprints_of(scans, graph, recipe.planes)
+    vectors = fingerprints_of(scans, network, recipe.planes, cache)
     people = np.unique([s.subject for s in scans], return_inverse=True)[1]
     contrasts = np.unique([s.contrast for s in scans], return_inverse=True)[1]
     fresh = np.array([s.path not in learned for s in scans])
     scores = pair_scores(vectors[fresh], people[fresh], contrasts[fresh], source="real")
-    return scores, ranked_pairs(scans, vectors, people)
+    return scores, genuine_pairs(scans, vectors, people)
+
+
+def described(source: Source, *, held_out: bool) -> dict[str, str]:
+    """A source as the card names it."""
+    role = "held out" if held_out else "learned from"
+    return {"name": source.name, "sha256": source.sha256, "role": role}
+
+
+def described_run(metrics: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """How long the run took, on what, and where its curves ended."""
+    checks = [m["held_out_accuracy"] for m in metrics if "held_out_accuracy" in m]
+    return {
+        "steps": int(metrics[-1]["step"]),
+        "hours": round(metrics[-1]["seconds"] / 3600, 3),
+        "cpu_cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "torch": torch.__version__,
+        "final_held_out_accuracy": checks[-1] if checks else None,
+    }

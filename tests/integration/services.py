@@ -9,11 +9,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from deepbrainprint.database.connection import Database
 from deepbrainprint.settings import Settings
+from tests.rows import rows
 
 _START = (
     "from deepbrainprint.settings import load_settings; "
@@ -82,6 +85,22 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
+
+
+@contextmanager
+def closed_to_all(postgres_url: str, database: Database) -> Iterator[None]:
+    """As if PostgreSQL were away: nobody gets into one database, and nobody stays in."""
+    [(name,)] = rows(database, "select current_database()")
+    administration = Database(postgres_url)
+    rows(administration, f"alter database {name} allow_connections false")
+    rows(
+        administration,
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s",
+        name,
+    )
+    yield
+    rows(administration, f"alter database {name} allow_connections true")
+    administration.close()
 
 
 def _plain(value: Any) -> str:

@@ -10,11 +10,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
@@ -30,7 +30,7 @@ from deepbrainprint.intake.listener import listen
 from deepbrainprint.intake.part10 import encoded_meta, read_delivery
 from deepbrainprint.settings import Settings
 from tests.instances import NAME, PATIENT_ID, delivery, encoded, mr_image, save
-from tests.integration.services import Service, free_port, wait_until
+from tests.integration.services import Service, closed_to_all, free_port, wait_until
 from tests.rows import count, rows
 
 SECRETS = [*NAME.split("^"), PATIENT_ID]
@@ -50,17 +50,14 @@ def listener(intake_settings: Settings, tmp_path: Path) -> Iterator[Service]:
     service.kill()
 
 
-def associate(
-    listener: Service, *contexts: tuple[str, str], called: str = "ANY-SCP"
-) -> Association:
+def associate(listener: Service, *contexts: tuple[str, str], patience: float = 30) -> Association:
     ae = AE("SCANNER")
-    ae.dimse_timeout = 5  # how long it waits for an answer from a listener that was killed
+    ae.dimse_timeout = patience
     wanted = contexts or (("1.2.840.10008.5.1.4.1.1.4", ExplicitVRLittleEndian),)
     association = ae.associate(
         "127.0.0.1",
         listener.settings.listener_port,
         contexts=[build_context(*context) for context in wanted],
-        ae_title=called,
     )
     assert association.is_established
     return association
@@ -155,9 +152,8 @@ def test_a_bad_object_is_refused_and_the_next_one_is_taken(
 
 def test_a_request_that_names_another_instance_does_not_match(listener: Service):
     image = mr_image()
-    wrapped = encoded(image).replace(image.SOPInstanceUID.encode(), b"1.2.3".ljust(64, b"\0"))
     association = associate(listener)
-    answer = association.send_c_store(file_of(listener, wrapped, image.SOPInstanceUID))
+    answer = association.send_c_store(file_of(listener, encoded(mr_image()), image.SOPInstanceUID))
     assert (answer.Status, answer.ErrorComment) == (0xA900, "uid mismatch")
     association.release()
 
@@ -181,10 +177,9 @@ def test_a_full_disk_is_a_transient_refusal(listener: Service, database: Databas
 def test_postgresql_away_is_a_transient_refusal_that_ends_with_it(
     listener: Service, database: Database, postgres_url: str
 ):
-    name = rows(database, "select current_database()")[0][0]
     first, second = mr_image(), mr_image()
     assert send(listener, first) == [0x0000]
-    with closed_to_all(postgres_url, name):
+    with closed_to_all(postgres_url, database):
         assert send(listener, second, second) == [0xA700, 0xA700]
     assert send(listener, second) == [0x0000]
 
@@ -256,6 +251,15 @@ def test_an_address_that_is_not_ours_is_named(intake_settings: Settings):
         listen(settings)
 
 
+def test_a_database_that_is_not_there_is_named(intake_settings: Settings):
+    url = intake_settings.database_url.get_secret_value().replace("/test_", "/other_")
+    settings = intake_settings.model_copy(
+        update={"database_url": SecretStr(url), "listener_port": free_port()}
+    )
+    with pytest.raises(Misconfigured, match="DBP_DATABASE_URL"):
+        listen(settings)
+
+
 def test_the_listener_starts_without_anything_heavy():
     code = """
 import sys
@@ -300,7 +304,7 @@ def test_a_killed_listener_has_kept_all_that_it_said_yes_to(
 
 def send_until_cut(listener: Service, acknowledged: dict[str, bytes]) -> None:
     """Send until the connection breaks; remember what was answered with Success."""
-    association = associate(listener)
+    association = associate(listener, patience=2)  # nobody answers after the kill
     while association.is_established:
         image = mr_image(rows=512)
         if store(association, image) == 0x0000:
@@ -309,21 +313,6 @@ def send_until_cut(listener: Service, acknowledged: dict[str, bytes]) -> None:
 
 def files_of(listener: Service) -> list[Path]:
     return list(listener.settings.instances_folder.rglob("*.dcm"))
-
-
-@contextmanager
-def closed_to_all(postgres_url: str, name: str) -> Iterator[None]:
-    """As if PostgreSQL were away: nobody gets into one database, and nobody stays in."""
-    administration = Database(postgres_url)
-    rows(administration, f"alter database {name} allow_connections false")
-    rows(
-        administration,
-        "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s",
-        name,
-    )
-    yield
-    rows(administration, f"alter database {name} allow_connections true")
-    administration.close()
 
 
 @pytest.fixture

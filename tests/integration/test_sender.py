@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import struct
 import subprocess
 import time
 from contextlib import contextmanager
@@ -85,6 +86,15 @@ def test_bytes_arrive_as_they_lie_in_the_files(tmp_path, compression):
     assert taken == [data_set(path) for path in files]
     assert sent.statuses == (0,) * 6
     assert (sent.stored, sent.failures) == (6, {})
+
+
+def test_an_element_that_encoders_leave_out_arrives_too(files):
+    path, rest = files[0], data_set(files[0])
+    group_length = struct.pack("<HH2sHI", 0x0008, 0x0000, b"UL", 4, 100)  # retired, PS3.5 7.2
+    path.write_bytes(path.read_bytes()[: -len(rest)] + group_length + rest)
+    with receiver() as (port, taken):
+        send([path], host=HOST, port=port)
+    assert taken == [group_length + rest]
 
 
 def test_each_instance_is_reported_as_it_goes(files):

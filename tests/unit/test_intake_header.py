@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies
-from pydicom import Dataset, Sequence
+from pydicom import Dataset, Sequence, dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -162,3 +165,31 @@ def test_no_damaged_byte_raises_anything_but_a_refusal(position: int, byte: int)
     data_set[position] = byte
     with suppress(BadStudy):
         read_header(bytes(data_set), transfer_syntax_uid=ExplicitVRLittleEndian)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_real_objects_are_read_as_pydicom_reads_them(shared_data: Path):
+    compared = 0
+    for path in sorted((shared_data / "dicom").rglob("*")):
+        try:
+            theirs = dcmread(path, stop_before_pixels=True)
+            ours = read_header(data_set_of(path), transfer_syntax_uid=syntax_of(path))
+        except (InvalidDicomError, BadStudy, OSError, AttributeError):
+            continue  # no DICOM file, or refused for a reason that other tests look at
+        compared += 1
+        assert ours.study_uid == theirs.StudyInstanceUID
+        assert ours.series_uid == theirs.SeriesInstanceUID
+        assert ours.sop_instance_uid == theirs.SOPInstanceUID
+        assert ours.identity.name == str(theirs.get("PatientName") or "").strip()
+        assert ours.identity.patient_id == str(theirs.get("PatientID") or "").strip()
+        assert ours.identity.study_date == str(theirs.get("StudyDate") or "").strip()
+    assert compared > 500
+
+
+def data_set_of(path: Path) -> bytes:
+    return path.read_bytes()[144 + read_file_meta_info(path).FileMetaInformationGroupLength :]
+
+
+def syntax_of(path: Path) -> str:
+    return str(read_file_meta_info(path).TransferSyntaxUID)

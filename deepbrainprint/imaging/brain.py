@@ -1,0 +1,35 @@
+"""From a scan to an aligned brain: strip, align, and refuse what is no brain."""
+
+from __future__ import annotations
+
+from deepbrainprint.errors import NotApplicable
+from deepbrainprint.imaging import quality
+from deepbrainprint.imaging.alignment import Alignment, align
+from deepbrainprint.imaging.strip import brain_mask
+from deepbrainprint.records import Volume
+
+LARGEST_RESIDUAL = 0.80
+
+
+def extract(volume: Volume) -> Alignment:
+    """Return the brain in `volume` on the reference grid, with its quality figures.
+
+    Raises
+    ------
+    NotApplicable
+        `not_a_brain` when the mask or the alignment cannot be those of a brain.
+
+    """
+    mask = brain_mask(volume)
+    alignment = align(volume, mask)
+    _guard(alignment)
+    return quality.described(alignment, volume, mask)
+
+
+def _guard(alignment: Alignment) -> None:
+    if alignment.residual > LARGEST_RESIDUAL:
+        raise NotApplicable(
+            f"it does not look like a brain: alignment leaves {alignment.residual:.2f} of the "
+            f"template unexplained, at most {LARGEST_RESIDUAL:.2f} is a brain",
+            code="not_a_brain",
+        )

@@ -1,0 +1,256 @@
+"""What one DICOM file says of its image: facts only, read without pixels and without identity.
+
+Classic objects carry them at the top level (PS3.3 section A.4), enhanced multi-frame objects in
+functional groups (PS3.3 section C.7.6.16). Anything may be blank, of the wrong kind or absent.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import pydicom
+from pydicom.dataset import Dataset
+
+from deepbrainprint.imaging import values
+from deepbrainprint.imaging.pixeldata import PixelState, pixel_state
+from deepbrainprint.records import Contrast
+
+TAGS = [
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
+    "Modality", "ImageType", "ComplexImageComponent", "AcquisitionContrast",
+    "ScanningSequence", "SequenceVariant", "SequenceName", "PulseSequenceName", "AngioFlag",
+    "EchoPulseSequence", "EchoPlanarPulseSequence", "TimeOfFlightContrast", "PhaseContrast",
+    "SteadyStatePulseSequence",
+    "MRAcquisitionType", "EchoTime", "RepetitionTime", "InversionTime", "FlipAngle",
+    "EchoTrainLength", "DiffusionBValue", "ContrastBolusAgent", "ContrastBolusAgentSequence",
+    "AcquisitionNumber", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime",
+    "FrameOfReferenceUID", "BodyPartExamined", "SeriesDescription", "ProtocolName",
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
+    "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+]  # fmt: skip
+HINTS = (
+    (Contrast.LOCALIZER, r"locali[sz]|scout|survey"),
+    (Contrast.DIFFUSION, r"dwi|dti|diff|adc"),
+    (Contrast.PERFUSION, r"perf|\basl\b"),
+    (Contrast.FMRI, r"bold|fmri"),
+    (Contrast.SWI, r"swi|t2.?star|t2\*"),
+    (Contrast.FLAIR, r"flair|dark.?fluid|tirm"),
+    (Contrast.T1W, r"t1|mp.?rage|spgr|bravo"),
+    (Contrast.T2W, r"t2"),
+    (Contrast.PD, r"\bpdw?\b|proton"),
+)
+HEAD = re.compile(r"HEAD|BRAIN|SKULL|NEURO|CRAN|KOPF|TETE|CEREBR")
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Where one frame lies: corner (x, y, z) and row and column cosines (6,), LPS, mm."""
+
+    position: tuple[float, ...]
+    orientation: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """How the signal was made; times in ms, None where the header is blank."""
+
+    scanning: frozenset[str]  # SE, GR, IR, EP, RM
+    variant: frozenset[str]  # SK, MTC, SS, TRSS, SP, MP, OSP
+    stated: str  # AcquisitionContrast of enhanced objects, e.g. T1, FLUID_ATTENUATED
+    volumetric: bool
+    echo_ms: float | None
+    repetition_ms: float | None
+    inversion_ms: float | None
+    flip_deg: float | None
+    angiography: bool
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """The facts of one file."""
+
+    path: Path
+    series_uid: str
+    series_number: int
+    instance_uid: str
+    instance_number: int
+    transfer_syntax_uid: str
+    modality: str
+    kinds: frozenset[str]  # values of Image Type
+    pulse: Pulse
+    b_value: float | None
+    enhanced: bool  # a contrast agent was given
+    acquisition: str
+    frame_of_reference: str
+    matrix: tuple[int, int]  # rows, columns
+    spacing_mm: tuple[float, float]  # between rows, between columns; 0 when unknown
+    thickness_mm: float
+    planes: tuple[Plane, ...]
+    frames: int
+    pixels: PixelState
+    hint: Contrast | None  # what the description suggests, never its text
+    elsewhere: bool  # the body part named is not the head
+
+
+def read_all(files: Iterable[Path]) -> list[ImageHeader]:
+    """Headers of the files that belong to a series, each instance once, in instance order.
+
+    What is no DICOM, has no series or cannot be read is left out; compare lengths to count it.
+    """
+    found = (read(path) for path in files)
+    ordered = sorted(
+        (header for header in found if header is not None),
+        key=lambda header: (header.instance_number, header.instance_uid, str(header.path)),
+    )
+    once: dict[tuple[str, str], ImageHeader] = {}
+    for header in ordered:
+        once.setdefault((header.series_uid, header.instance_uid or str(header.path)), header)
+    return list(once.values())
+
+
+def read(path: Path) -> ImageHeader | None:
+    """The facts of one file; None when it is no DICOM object of a series."""
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom's warnings quote values
+            return _read(path, file)
+    except values.BROKEN:
+        return None
+
+
+def _read(path: Path, file: BinaryIO) -> ImageHeader | None:
+    dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(TAGS))
+    series_uid = values.text(dataset, "SeriesInstanceUID")
+    if not series_uid:
+        return None
+    frames = max(1, values.whole(dataset, "NumberOfFrames", default=1))
+    layers = _layers(dataset)
+    matrix = values.whole(dataset, "Rows"), values.whole(dataset, "Columns")
+    return ImageHeader(
+        path=path,
+        series_uid=series_uid,
+        series_number=values.whole(dataset, "SeriesNumber"),
+        instance_uid=values.text(dataset, "SOPInstanceUID"),
+        instance_number=values.whole(dataset, "InstanceNumber"),
+        transfer_syntax_uid=str(dataset.file_meta.get("TransferSyntaxUID", "")),
+        modality=values.text(dataset, "Modality").upper(),
+        kinds=values.words(dataset, "ImageType") | values.words(dataset, "ComplexImageComponent"),
+        pulse=_pulse(layers),
+        b_value=values.number(layers, "DiffusionBValue"),
+        enhanced=_agent_given(dataset),
+        acquisition=_acquisition(dataset),
+        frame_of_reference=values.text(dataset, "FrameOfReferenceUID"),
+        matrix=matrix,
+        spacing_mm=_spacing(layers),
+        thickness_mm=values.number(layers, "SliceThickness") or 0.0,
+        planes=_planes(dataset, layers),
+        frames=frames,
+        pixels=pixel_state(file, dataset, bits=matrix[0] * matrix[1] * frames * _bits(dataset)),
+        hint=_hint(dataset),
+        elsewhere=_elsewhere(dataset),
+    )
+
+
+def _layers(dataset: Dataset) -> list[Dataset]:
+    """Where a fact may stand: top level, the first frame's groups, the groups all frames share."""
+    layers = [dataset]
+    for keyword in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
+        for group in values.items(dataset, keyword)[:1]:
+            layers += _groups(group)
+    return layers
+
+
+def _groups(group: Dataset) -> Iterator[Dataset]:
+    for tag in group.keys():  # noqa: SIM118 — iterating a Dataset decodes every element
+        if not tag.is_private and (element := group.get(tag)) is not None and element.VR == "SQ":
+            yield from element.value[:1]
+
+
+def _pulse(layers: Sequence[Dataset]) -> Pulse:
+    return Pulse(
+        scanning=_scanning(layers),
+        variant=values.words(layers[0], "SequenceVariant") | _spoiled_and_prepared(layers),
+        stated=next(iter(values.first_words(layers, "AcquisitionContrast")), ""),
+        volumetric="3D" in values.first_words(layers, "MRAcquisitionType"),
+        echo_ms=values.positive(layers, "EchoTime", "EffectiveEchoTime"),
+        repetition_ms=values.positive(layers, "RepetitionTime"),
+        inversion_ms=values.positive(layers, "InversionTime", "InversionTimes"),
+        flip_deg=values.positive(layers, "FlipAngle"),
+        angiography="Y" in values.words(layers[0], "AngioFlag")
+        or any(
+            "YES" in values.first_words(layers, key) for key in ("TimeOfFlightContrast", "PhaseContrast")
+        ),
+    )
+
+
+def _scanning(layers: Sequence[Dataset]) -> frozenset[str]:
+    """Scanning Sequence (0018,0020), made up from its enhanced successors where it is absent."""
+    found = set(values.words(layers[0], "ScanningSequence"))
+    echo = values.first_words(layers, "EchoPulseSequence")
+    found |= {"GR"} if echo & {"GRADIENT", "BOTH"} else set()
+    found |= {"SE"} if echo & {"SPIN", "BOTH"} else set()
+    found |= {"EP"} if "YES" in values.first_words(layers, "EchoPlanarPulseSequence") else set()
+    found |= {"IR"} if "YES" in values.first_words(layers, "InversionRecovery") else set()
+    name = values.text(layers[0], "SequenceName") + values.text(layers[0], "PulseSequenceName")
+    found |= {"EP"} if re.match(r"\*?ep(?!i?_?tse)", name) else set()
+    return frozenset(found)
+
+
+def _spoiled_and_prepared(layers: Sequence[Dataset]) -> frozenset[str]:
+    found = {"SP"} if values.first_words(layers, "Spoiling") - {"NONE", ""} else set()
+    name = values.text(layers[0], "SequenceName") + values.text(layers[0], "PulseSequenceName")
+    found |= {"MP"} if re.match(r"\*?tfl", name) else set()  # Siemens' name of turbo FLASH
+    return frozenset(found)
+
+
+def _planes(dataset: Dataset, layers: Sequence[Dataset]) -> tuple[Plane, ...]:
+    orientation = values.numbers(layers, "ImageOrientationPatient")
+    groups = values.items(dataset, "PerFrameFunctionalGroupsSequence")
+    if not groups:
+        planes = [Plane(values.numbers(layers[:1], "ImagePositionPatient"), orientation)]
+    else:
+        planes = [_frame_plane(group, orientation) for group in groups]
+    return tuple(p for p in planes if len(p.position) == 3 and len(p.orientation) == 6)
+
+
+def _frame_plane(group: Dataset, orientation: tuple[float, ...]) -> Plane:
+    position = values.numbers(values.items(group, "PlanePositionSequence"), "ImagePositionPatient")
+    turned = values.numbers(values.items(group, "PlaneOrientationSequence"), "ImageOrientationPatient")
+    return Plane(position, turned or orientation)
+
+
+def _spacing(layers: Sequence[Dataset]) -> tuple[float, float]:
+    values = values.numbers(layers, "PixelSpacing")
+    return (abs(values[0]), abs(values[1])) if len(values) == 2 else (0.0, 0.0)
+
+
+def _agent_given(dataset: Dataset) -> bool:
+    named = values.text(dataset, "ContrastBolusAgent").upper() not in {"", "NO", "NONE", "N", "0"}
+    return named or bool(values.items(dataset, "ContrastBolusAgentSequence"))
+
+
+def _acquisition(dataset: Dataset) -> str:
+    moment = values.text(dataset, "AcquisitionDateTime")
+    if not moment and values.text(dataset, "AcquisitionTime"):
+        moment = values.text(dataset, "AcquisitionDate") + values.text(dataset, "AcquisitionTime")
+    return moment and f"{moment}/{values.whole(dataset, 'AcquisitionNumber')}"
+
+
+def _hint(dataset: Dataset) -> Contrast | None:
+    text = f"{values.text(dataset, 'SeriesDescription')} {values.text(dataset, 'ProtocolName')}".lower()
+    return next((contrast for contrast, words in HINTS if re.search(words, text)), None)
+
+
+def _elsewhere(dataset: Dataset) -> bool:
+    part = values.text(dataset, "BodyPartExamined").upper()
+    return bool(part) and HEAD.search(part) is None
+
+
+def _bits(dataset: Dataset) -> int:
+    return values.whole(dataset, "BitsAllocated") * max(1, values.whole(dataset, "SamplesPerPixel", default=1))
