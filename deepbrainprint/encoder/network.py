@@ -125,7 +125,15 @@ class EncoderNetwork(nn.Module):
         super().__init__()
         self.reader = PlaneReader(recipe)
         self.backbone = ResNet18(len(recipe.planes))
+        self.centre: Tensor
+        self.evening: Tensor
+        self.register_buffer("centre", torch.zeros(FINGERPRINT_LENGTH), persistent=False)
+        self.register_buffer("evening", torch.eye(FINGERPRINT_LENGTH), persistent=False)
 
     def forward(self, slices: Tensor) -> Tensor:
         """Fingerprints of unit length."""
-        return nnf.normalize(self.backbone(self.reader(slices)), dim=1)
+        return self.fingerprints(self.reader(slices))
+
+    def fingerprints(self, planes: Tensor) -> Tensor:
+        """Standardised planes (B, P, X, Y) → unit vectors (B, 512)."""
+        return nnf.normalize((self.backbone(planes) - self.centre) @ self.evening, dim=1)

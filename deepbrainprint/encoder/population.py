@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as nnf
 
 from deepbrainprint.encoder.anatomy import Anatomy
 from deepbrainprint.encoder.network import EncoderNetwork
@@ -49,7 +48,7 @@ def draw_population(
             scans=len(CONTRASTS),
             draw=Draw(generator, protocols=protocols),
         )
-        parts.append(nnf.normalize(network.backbone(planes.flatten(0, 1)), dim=1).numpy())
+        parts.append(network.fingerprints(planes.flatten(0, 1)).numpy())
     return Population(
         np.concatenate(parts),
         np.repeat(np.arange(people), len(CONTRASTS)),

@@ -35,8 +35,8 @@ class Recipe:
     contrastive_on: Literal["head", "fingerprint"] = "head"
     steps: int = 1500
     minutes: float = 0.0  # above 0: the schedule runs by the clock and `steps` is ignored
-    people: int = 48  # in a batch, two scans of each
-    anatomies: tuple[int, ...] = (24, 16, 8)  # per batch, in equal thirds of the run
+    people: int = 32  # in a batch, two scans of each
+    anatomies: tuple[int, ...] = (24, 12, 6)  # per batch, in equal thirds of the run
     ramp: float = 0.4  # share of the run over which scans go from mild to severe
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
@@ -45,8 +45,9 @@ class Recipe:
     temperature: float = 0.07  # τ of NT-Xent
     contrastive_weight: float = 1e4
     head_width: int = 2048
+    shrinkage: float = 1.0  # of the whitening after training
     seed: int = 20261121
-    check_every: int = 50  # steps between validations and checkpoints
+    check_every: int = 40  # steps between validations and checkpoints
 
     def pixels(self) -> tuple[int, int]:
         """How many pixels the network sees along x and y."""
@@ -61,7 +62,13 @@ class Recipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("first-light", planes=tuple(range(34, 126, 7)), pixel_mm=2.5, window=BRAIN),
+        Recipe(
+            "first-light",
+            planes=tuple(range(34, 126, 7)),
+            pixel_mm=2.5,
+            window=BRAIN,
+            minutes=40.0,
+        ),
         Recipe(
             "deepbrainprint",
             planes=(VENTRICLE_PLANE,),

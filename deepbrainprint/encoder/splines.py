@@ -35,7 +35,7 @@ class SplineGrid:
         )
         matrices = (self._z, self._x, self._y)
         self.shape = tuple(m.shape[1] for m in matrices)
-        self._gain = math.prod(float((m**2).sum(dim=1).mean()) for m in matrices) ** -0.5
+        self._gain: float = math.prod(float((m**2).sum(dim=1).mean()) for m in matrices) ** -0.5
         z, x, y = torch.meshgrid(
             *((torch.arange(n) - 1.0) * spacing for n in self.shape), indexing="ij"
         )
@@ -43,7 +43,8 @@ class SplineGrid:
 
     def noise(self, count: int, channels: int, generator: torch.Generator) -> Tensor:
         """Control values (count, K, I, J, channels) of a field of unit deviation."""
-        return torch.randn(count, *self.shape, channels, generator=generator) * self._gain
+        drawn = torch.randn(count, *self.shape, channels, generator=generator)
+        return drawn.mul(self._gain)
 
     def evaluate(self, control: Tensor) -> Tensor:
         """(B, K, I, J, C) → (B, P, X, Y, C)."""
@@ -52,7 +53,8 @@ class SplineGrid:
         field = field.permute(0, 4, 1, 2, 3).flatten(3)  # (B, P, I, J·C)
         field = self._x @ field  # (B, P, X, J·C)
         along = torch.kron(self._y.T.contiguous(), torch.eye(channels))  # (J·C, Y·C)
-        return (field @ along).reshape(batch, len(self._z), len(self._x), -1, channels)
+        placed: Tensor = field @ along  # (B, P, X, Y·C)
+        return placed.reshape(batch, len(self._z), len(self._x), -1, channels)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Random fields of unit deviation (count, P, X, Y)."""

@@ -168,10 +168,8 @@ def draw_people(
 def check_accuracy(encoder: EncoderNetwork, scans: Tensor) -> float:
     """Pair accuracy of held-out people (people, 2, P, X, Y)."""
     encoder.eval()
-    vectors = [
-        nnf.normalize(encoder.backbone(part.flatten(0, 1)), dim=1) for part in scans.split(16)
-    ]
-    pairs = torch.cat(vectors).unflatten(0, (-1, 2)).numpy()
+    vectors = [encoder.fingerprints(part.flatten(0, 1)) for part in torch.split(scans, 16)]
+    pairs = torch.cat(vectors).reshape(len(scans), 2, -1).numpy()
     return pair_accuracy(pairs[:, 0], pairs[:, 1])
 
 

@@ -1,6 +1,6 @@
 """What a series shows, from the facts of its headers; a description only breaks ties.
 
-The limits separate what clinical protocols at 0.06–7 T use; PS3.3 section C.8.3.1 defines the terms.
+PS3.3 section C.8.3.1 defines the terms; the limits leave room for scanners of 0.06 to 7 T.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ from dataclasses import dataclass, replace
 
 from deepbrainprint.imaging.geometry import Geometry
 from deepbrainprint.imaging.headers import ImageHeader, Pulse
-from deepbrainprint.imaging.pixeldata import PixelState
 from deepbrainprint.records import Contrast
 
-HEAD_MM = 90.0  # a volume that is shorter in any direction does not hold an adult's brain
+LOCALIZER_MM = 90.0  # slices of one orientation among several that cover less are a localizer
 THICKEST_MM = 10.0  # slices farther apart are a localizer
-COARSEST_MM = 4.0  # in the plane
 MANY_VOLUMES = 5  # over time: a function, not a structure
 
 SHORT_ECHO_MS, LONG_ECHO_MS = 40.0, 60.0  # of spin echoes: T1w and PD below, T2w above
@@ -26,10 +24,9 @@ FLAIR_INVERSION_MS, FLAIR_REPETITION_MS, FLAIR_ECHO_MS = 1200.0, 3500.0, 60.0
 AMBIGUOUS_REPETITION_MS = 6000.0  # a T2w of this length may be a FLAIR that does not say so
 STIR_INVERSION_MS = 300.0
 PD_FLIP_DEG = 5.0
+GRADIENT_ECHO_MS, GRADIENT_REPETITION_MS = 8.0, 100.0  # shorter is no spin echo
+UNKNOWN = 0.2
 
-STRUCTURAL = frozenset(
-    {Contrast.T1W, Contrast.T1W_ENHANCED, Contrast.T2W, Contrast.FLAIR, Contrast.PD}
-)
 COMPUTED = frozenset(
     {
         "MPR", "PROJECTION IMAGE", "MIP", "MNIP", "MIN IP", "REFORMATTED", "ADC", "FA", "TRACEW",
@@ -62,6 +59,11 @@ class Opinion:
     reason: str
     usable: bool = False
 
+    @property
+    def unknown(self) -> bool:
+        """Nothing speaks for or against a structural image."""
+        return self.contrast is Contrast.OTHER and self.confidence <= UNKNOWN
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -79,22 +81,20 @@ class Evidence:
         return self.headers[0]
 
 
-Rule = Callable[[Evidence], Opinion | None]
-
-
-def classify(headers: Sequence[ImageHeader], geometry: Geometry) -> Opinion:
-    """What a series with these headers shows, whether it is usable, how sure that is and why."""
-    evidence = Evidence(headers, _usual_kinds(headers), headers[0].pulse, geometry, headers[0].hint)
-    opinion = next(found for rule in RULES if (found := rule(evidence)) is not None)
-    if opinion.contrast in STRUCTURAL or opinion.usable:
-        return _judge_use(opinion, evidence)
-    return opinion
-
-
-def _usual_kinds(headers: Sequence[ImageHeader]) -> frozenset[str]:
-    """Image Type values of most instances."""
+def weigh(headers: Sequence[ImageHeader], geometry: Geometry) -> Evidence:
+    """Put together what the rules look at; Image Type is that of most instances."""
     counts = Counter(kind for header in headers for kind in header.kinds)
-    return frozenset(kind for kind, count in counts.items() if 2 * count > len(headers))
+    usual = frozenset(kind for kind, count in counts.items() if 2 * count > len(headers))
+    return Evidence(headers, usual, headers[0].pulse, geometry, headers[0].hint)
+
+
+def classify(evidence: Evidence) -> Opinion:
+    """What the series shows, how sure that is and why."""
+    opinion = next(found for rule in RULES if (found := rule(evidence)) is not None)
+    if evidence.first.enhanced and opinion.contrast is Contrast.T1W:
+        reason = f"{opinion.reason}, contrast agent"
+        return replace(opinion, contrast=Contrast.T1W_ENHANCED, reason=reason)
+    return opinion
 
 
 def _no_image(evidence: Evidence) -> Opinion | None:
@@ -123,7 +123,7 @@ def _localizer(evidence: Evidence) -> Opinion | None:
     geometry = evidence.geometry
     if "LOCALIZER" in evidence.kinds:
         return Opinion(Contrast.LOCALIZER, 0.95, "image type localizer")
-    if geometry.orientations > 1 and geometry.extent_mm[2] < HEAD_MM:
+    if geometry.orientations > 1 and geometry.extent_mm[2] < LOCALIZER_MM:
         return Opinion(
             Contrast.LOCALIZER, 0.9, f"few slices in each of {geometry.orientations} orientations"
         )
@@ -193,7 +193,7 @@ def _long_inversion(inversion_ms: float | None, words: str) -> Opinion | None:
 
 def _gradient_echo(evidence: Evidence) -> Opinion | None:
     pulse = evidence.pulse
-    if "GR" not in pulse.scanning or "SE" in pulse.scanning or pulse.echo_ms is None:
+    if pulse.echo_ms is None or not _has_gradient_echo(pulse):
         return None
     words = _timings(pulse)
     if pulse.echo_ms >= T2_STAR_ECHO_MS or "SWI" in evidence.kinds:
@@ -208,6 +208,14 @@ def _gradient_echo(evidence: Evidence) -> Opinion | None:
     return Opinion(Contrast.T1W, sure, f"gradient echo, short echo ({words})")
 
 
+def _has_gradient_echo(pulse: Pulse) -> bool:
+    """As the header says, or by timings where it is silent (also: RM, a research mode)."""
+    if pulse.scanning & {"GR", "SE"}:
+        return "SE" not in pulse.scanning
+    short = pulse.repetition_ms is not None and pulse.repetition_ms < GRADIENT_REPETITION_MS
+    return short or (pulse.echo_ms or GRADIENT_ECHO_MS) < GRADIENT_ECHO_MS
+
+
 def _balanced(pulse: Pulse) -> bool:
     """Echo in the middle of a short repetition and no spoiling: balanced steady state."""
     if pulse.repetition_ms is None or pulse.echo_ms is None or "SP" in pulse.variant:
@@ -218,7 +226,7 @@ def _balanced(pulse: Pulse) -> bool:
 
 def _spin_echo(evidence: Evidence) -> Opinion | None:
     pulse = evidence.pulse
-    if pulse.echo_ms is None or pulse.repetition_ms is None or "GR" in pulse.scanning:
+    if pulse.echo_ms is None or pulse.repetition_ms is None:
         return None
     words = _timings(pulse)
     long = pulse.repetition_ms >= LONG_REPETITION_MS
@@ -254,7 +262,7 @@ def _unknown(evidence: Evidence) -> Opinion:
 
 def _by_hint(evidence: Evidence, why: str, confidence: float) -> Opinion:
     if evidence.hint is None:
-        return Opinion(Contrast.OTHER, 0.2, f"{why}, contrast unknown", usable=True)
+        return Opinion(Contrast.OTHER, UNKNOWN, f"{why}, contrast unknown")
     return Opinion(evidence.hint, confidence, f"{why}, the description decides")
 
 

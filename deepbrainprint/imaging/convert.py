@@ -25,8 +25,11 @@ from deepbrainprint.imaging.contrast import COMPUTED, NOT_MAGNITUDE
 from deepbrainprint.imaging.geometry import measure
 from deepbrainprint.imaging.headers import ImageHeader, read_all
 from deepbrainprint.imaging.pixeldata import PixelState
+from deepbrainprint.records import AffineArray
 
 LONGEST_SECONDS = 600
+CANNOT_WRITE = 7  # exit status of dcm2niix
+SMALLEST_MM3 = 1e-6  # of a voxel
 LISTED = 8  # instance numbers that a message names
 FLAGS = (
     "-b", "y", "-ba", "y",  # sidecar without identity: it says what each volume is
@@ -67,7 +70,7 @@ def convert_one(files: Sequence[Path], target: Path) -> None:
     BadStudy
         `no_pixels`, `truncated`, `missing_slices`, `unsupported` or `not_a_volume`.
     TryAgain
-        `conversion_slow` when dcm2niix takes too long, `disk` when nothing can be written.
+        `conversion_slow`, `conversion_stopped` or `disk`: the machine, not the data.
 
     """
     headers = read_all(files)
@@ -75,7 +78,7 @@ def convert_one(files: Sequence[Path], target: Path) -> None:
     _guard_slices(headers)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convert-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="dbp-convert-") as scratch:
             volumes = _run([header.path for header in headers], Path(scratch))
             _write(_best(volumes, headers), target)
     except OSError as error:
@@ -105,18 +108,24 @@ def _guard_pixels(headers: Sequence[ImageHeader]) -> None:
 
 
 def _guard_slices(headers: Sequence[ImageHeader]) -> None:
+    if any("MOSAIC" in header.kinds for header in headers):
+        return  # each instance is a volume
     geometry = measure(headers)
     series = f"series {headers[0].series_number}"
     if geometry.gaps:
-        gap = geometry.gaps[0]
-        word = "frames" if len(headers) == 1 else "instances"
+        gap, more = geometry.gaps[0], len(geometry.gaps) - 1
+        also = f" and in {more} more places" if more else ""
         raise BadStudy(
-            f"{series}: {gap.factor:.1f} slice steps between {word} {gap.before} and {gap.after}, "
-            f"{len(geometry.gaps)} such gaps: send the missing slices",
+            f"{series}: slices are missing between {_frames(headers)} {gap.before} and {gap.after}"
+            f"{also}: send the series again",
             code="missing_slices",
         )
     if geometry.known and len(headers) > 1 and geometry.slices == 1:
         raise BadStudy(f"{series}: all slices lie in one place: no volume", code="not_a_volume")
+
+
+def _frames(headers: Sequence[ImageHeader]) -> str:
+    return "frames" if len(headers) == 1 else "instances"
 
 
 def _instances(headers: Sequence[ImageHeader]) -> str:
@@ -133,7 +142,7 @@ def _run(files: Sequence[Path], scratch: Path) -> list[Converted]:
     for number, path in enumerate(files, start=1):
         (source / f"{number:06d}.dcm").symlink_to(path.resolve())
     try:
-        subprocess.run(
+        done = subprocess.run(
             [dcm2niix.bin, *FLAGS, "-o", str(result), str(source)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             timeout=LONGEST_SECONDS, check=False,
@@ -145,6 +154,11 @@ def _run(files: Sequence[Path], scratch: Path) -> list[Converted]:
         ) from None
     except FileNotFoundError:
         raise Misconfigured("dcm2niix is not installed: install deepbrainprint[pipeline]") from None
+    if done.returncode < 0 or done.returncode == CANNOT_WRITE:
+        raise TryAgain(
+            f"dcm2niix stopped with exit status {done.returncode}: look for a full disk or memory",
+            code="conversion_stopped",
+        )
     return [Converted(path, _sidecar(path)) for path in sorted(result.glob("*.nii"))]
 
 
@@ -167,7 +181,12 @@ def _best(volumes: Sequence[Converted], headers: Sequence[ImageHeader]) -> Any:
 
 def _is_volume(image: Any) -> bool:
     plain = image.get_data_dtype().names is None  # colour has named fields
-    return plain and len(image.shape) >= 3 and min(image.shape[:3]) > 1
+    deep = len(image.shape) >= 3 and min(image.shape[:3]) > 1
+    return plain and deep and _has_size(image.affine)
+
+
+def _has_size(affine: AffineArray) -> bool:
+    return bool(np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > SMALLEST_MM3)
 
 
 def _fitness(one: Converted, image: Any) -> tuple[bool, bool, int]:

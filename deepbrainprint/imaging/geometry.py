@@ -132,5 +132,5 @@ def _heights(frames: Sequence[tuple[Plane, int]]) -> tuple[Numbers, list[int], f
 def _gaps(steps: Numbers, numbers: Sequence[int], step: float) -> tuple[Gap, ...]:
     if steps.size < 2 or step <= 0:
         return ()
-    wide = np.flatnonzero(steps > step * (1 + IRREGULAR))
+    wide = np.flatnonzero(steps > step * (1 + IRREGULAR)).tolist()
     return tuple(Gap(numbers[i], numbers[i + 1], float(steps[i] / step)) for i in wide)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pydicom
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
 from deepbrainprint.imaging import values
@@ -45,7 +46,10 @@ HINTS = (
     (Contrast.T2W, r"t2"),
     (Contrast.PD, r"\bpdw?\b|proton"),
 )
-HEAD = re.compile(r"HEAD|BRAIN|SKULL|NEURO|CRAN|KOPF|TETE|CEREBR")
+ELSEWHERE = re.compile(
+    r"KNEE|SPINE|CHEST|THORAX|ABDOM|PELVIS|HEART|CARDIAC|BREAST|SHOULDER|HIP|ANKLE|FOOT|HAND|WRIST"
+    r"|ELBOW|PROSTATE|LIVER|KIDNEY|UTERUS|\bLEG|\bARM|EXTREMITY|THIGH"
+)
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class ImageHeader:
     frames: int
     pixels: PixelState
     hint: Contrast | None  # what the description suggests, never its text
-    elsewhere: bool  # the body part named is not the head
+    elsewhere: bool  # a body part other than the head is named
 
 
 def read_all(files: Iterable[Path]) -> list[ImageHeader]:
@@ -168,8 +172,7 @@ def _layers(dataset: Dataset) -> list[Dataset]:
 
 def _groups(group: Dataset) -> Iterator[Dataset]:
     for tag in group.keys():  # noqa: SIM118 — iterating a Dataset decodes every element
-        if not tag.is_private and (element := group.get(tag)) is not None and element.VR == "SQ":
-            yield from element.value[:1]
+        yield from values.items(group, keyword_for_tag(tag))[:1]
 
 
 def _pulse(layers: Sequence[Dataset]) -> Pulse:
@@ -182,11 +185,14 @@ def _pulse(layers: Sequence[Dataset]) -> Pulse:
         repetition_ms=values.positive(layers, "RepetitionTime"),
         inversion_ms=values.positive(layers, "InversionTime", "InversionTimes"),
         flip_deg=values.positive(layers, "FlipAngle"),
-        angiography="Y" in values.words(layers[0], "AngioFlag")
-        or any(
-            "YES" in values.first_words(layers, key) for key in ("TimeOfFlightContrast", "PhaseContrast")
-        ),
+        angiography=_shows_vessels(layers),
     )
+
+
+def _shows_vessels(layers: Sequence[Dataset]) -> bool:
+    stated = ("TimeOfFlightContrast", "PhaseContrast")
+    flow = any("YES" in values.first_words(layers, keyword) for keyword in stated)
+    return flow or "Y" in values.words(layers[0], "AngioFlag")
 
 
 def _scanning(layers: Sequence[Dataset]) -> frozenset[str]:
@@ -221,13 +227,15 @@ def _planes(dataset: Dataset, layers: Sequence[Dataset]) -> tuple[Plane, ...]:
 
 def _frame_plane(group: Dataset, orientation: tuple[float, ...]) -> Plane:
     position = values.numbers(values.items(group, "PlanePositionSequence"), "ImagePositionPatient")
-    turned = values.numbers(values.items(group, "PlaneOrientationSequence"), "ImageOrientationPatient")
-    return Plane(position, turned or orientation)
+    turn = values.numbers(
+        values.items(group, "PlaneOrientationSequence"), "ImageOrientationPatient"
+    )
+    return Plane(position, turn or orientation)
 
 
 def _spacing(layers: Sequence[Dataset]) -> tuple[float, float]:
-    values = values.numbers(layers, "PixelSpacing")
-    return (abs(values[0]), abs(values[1])) if len(values) == 2 else (0.0, 0.0)
+    spacing = values.numbers(layers, "PixelSpacing")
+    return (abs(spacing[0]), abs(spacing[1])) if len(spacing) == 2 else (0.0, 0.0)
 
 
 def _agent_given(dataset: Dataset) -> bool:
@@ -243,14 +251,15 @@ def _acquisition(dataset: Dataset) -> str:
 
 
 def _hint(dataset: Dataset) -> Contrast | None:
-    text = f"{values.text(dataset, 'SeriesDescription')} {values.text(dataset, 'ProtocolName')}".lower()
-    return next((contrast for contrast, words in HINTS if re.search(words, text)), None)
+    described = (values.text(dataset, key) for key in ("SeriesDescription", "ProtocolName"))
+    text = " ".join(described).lower()
+    return next((contrast for contrast, pattern in HINTS if re.search(pattern, text)), None)
 
 
 def _elsewhere(dataset: Dataset) -> bool:
-    part = values.text(dataset, "BodyPartExamined").upper()
-    return bool(part) and HEAD.search(part) is None
+    return ELSEWHERE.search(values.text(dataset, "BodyPartExamined").upper()) is not None
 
 
 def _bits(dataset: Dataset) -> int:
-    return values.whole(dataset, "BitsAllocated") * max(1, values.whole(dataset, "SamplesPerPixel", default=1))
+    samples = max(1, values.whole(dataset, "SamplesPerPixel", default=1))
+    return samples * values.whole(dataset, "BitsAllocated")

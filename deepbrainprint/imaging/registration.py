@@ -15,6 +15,7 @@ input gives the same bits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, optimize
-from scipy.linalg import expm, expm_frechet
 
 from deepbrainprint.imaging.volume import spacing
 from deepbrainprint.records import AffineArray, FloatArray, MaskArray, Volume
@@ -156,11 +156,43 @@ def _binned(data: FloatArray) -> FloatArray:
 
 def matrix(parameters: Vector, centre: Vector, offset: Vector) -> AffineArray:
     """Return the (4, 4) transform, target mm to source mm, of twelve `parameters`."""
-    linear = expm(np.tensordot(parameters[3:] / RADIUS, GENERATORS, 1))
+    linear = exponential(np.tensordot(parameters[3:] / RADIUS, GENERATORS, 1))
     transform = np.eye(4)
     transform[:3, :3] = linear
     transform[:3, 3] = centre + offset + parameters[:3] - linear @ centre
     return transform
+
+
+def exponential(square: Vector) -> Vector:
+    """Return the matrix exponential, by scaling, Taylor series and squaring.
+
+    Written out because LAPACK threads, as SciPy's version starts them even for a 3×3 matrix, make
+    each call wait on a machine that is busy with other studies.
+    """
+    halvings = max(0, math.ceil(math.log2(max(float(np.abs(square).sum()), 1e-9))) + 1)
+    small = square / 2.0**halvings  # norm at most 1/2: twelve terms are exact to rounding
+    total = term = np.eye(len(square))
+    for k in range(1, 13):
+        term = term @ small / k
+        total = total + term
+    for _ in range(halvings):
+        total = total @ total
+    return total
+
+
+def exponential_pulled(square: Vector, moment: Vector) -> Vector:
+    """Return the gradient by `square` of the product sum of its exponential and `moment`.
+
+    The derivative of exp stands in the corner of the exponential of a block matrix (Van Loan,
+    IEEE Trans Automat Contr 1978;23:395), and its adjoint is the derivative at the transposed.
+    """
+    n = len(square)
+    block = np.zeros((2 * n, 2 * n))
+    block[:n, :n] = block[n:, n:] = square.T
+    # only linear in the corner: its size must not add squarings
+    size = max(float(np.abs(moment).max()), 1e-30)
+    block[:n, n:] = moment / size
+    return exponential(block)[:n, n:] * size
 
 
 @dataclass(frozen=True)
@@ -182,16 +214,16 @@ class Problem:
         share = self.prior.outline_weight / max(float(weight.sum()), 1.0)
         force = -pull[:, None] * slopes[:, 0] + 2 * share * gap[:, None] * slopes[:, 1]
         penalty, tug = self._penalty(parameters)
-        loss = -information + share * float(gap @ gap) + penalty
+        loss = -information + share * float(np.square(gap).sum()) + penalty
         return loss, self._gathered(parameters, force) + tug
 
     def _gathered(self, parameters: Vector, force: Vector) -> Vector:
-        """Gather the pull (n, 3) on all points into the twelve parameters."""
-        moment = force.T @ (self.target.points - self.centre)
+        """Gather the force (n, 3) on all points, by voxel, into the twelve parameters."""
+        by_mm = _rows_times(force, self.source.world_to_voxel[:3, :3])
+        moment = np.einsum("ni,nj->ij", by_mm, self.target.points - self.centre)
         exponent = np.tensordot(parameters[3:] / RADIUS, GENERATORS, 1)
-        # the adjoint of the derivative of exp at L is the derivative at L transposed
-        pulled = expm_frechet(exponent.T, moment, compute_expm=False)
-        return np.concatenate([force.sum(axis=0), np.tensordot(GENERATORS, pulled, 2) / RADIUS])
+        pulled = exponential_pulled(exponent, moment)
+        return np.concatenate([by_mm.sum(axis=0), np.tensordot(GENERATORS, pulled, 2) / RADIUS])
 
     def _penalty(self, parameters: Vector) -> tuple[float, Vector]:
         weight = np.zeros(12)
@@ -216,27 +248,32 @@ class Problem:
 def lookup(
     source: Source, points: Vector, transform: AffineArray
 ) -> tuple[FloatArray, FloatArray, Vector]:
-    """Trilinear values (n, 2) at transformed `points`, slopes (n, 2, 3) by mm, weights (n,).
+    """Trilinear values (n, 2) at transformed `points`, slopes (n, 2, 3) by voxel, weights (n,).
 
     The weight falls from 1 to 0 over one voxel beyond the field of view; that change is not part
     of the slopes.
     """
     to_voxel = source.world_to_voxel @ transform
-    position = points @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+    position = _rows_times(points, to_voxel[:3, :3].T) + to_voxel[:3, 3]
     last = np.array(source.shape) - 1
     weight = np.clip(np.minimum(position, last - position) + 1, 0, 1).min(axis=1)
     inside = np.clip(position, 0, last)
     low = np.minimum(inside.astype(np.intp), last - 1)
     values, slopes = _trilinear(source, low, (inside - low).astype(np.float32))
-    slopes = slopes @ source.world_to_voxel[:3, :3].astype(np.float32)
     slopes *= (inside == position).all(axis=1)[:, None, None]
     return values, slopes, weight
+
+
+def _rows_times(rows: Vector, square: Vector) -> Vector:
+    """Matrix product (n, 3) × (3, 3) in one thread: BLAS threads crawl on a busy machine."""
+    product: Vector = np.einsum("ni,ij->nj", rows, square)
+    return product
 
 
 def _trilinear(source: Source, low: Whole, part: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Interpolate between the eight voxels from `low` (n, 3) up; slopes are by voxel."""
     row, column = source.shape[2], source.shape[1] * source.shape[2]
-    flat = low @ np.array([column, row, 1])
+    flat = low[:, 0] * column + low[:, 1] * row + low[:, 2]
     x, y, z = part[:, :1], part[:, 1:2], part[:, 2:]
     value: list[FloatArray] = []  # along x, for the four edges (y, z) = 00, 10, 01, 11
     rise: list[FloatArray] = []

@@ -10,11 +10,11 @@ from pathlib import Path
 import structlog
 
 from deepbrainprint.errors import NotApplicable
-from deepbrainprint.imaging import contrast as contrasts
-from deepbrainprint.imaging.contrast import NOT_MAGNITUDE, Opinion
+from deepbrainprint.imaging.contrast import NOT_MAGNITUDE, Opinion, classify, weigh
 from deepbrainprint.imaging.geometry import Geometry, measure
 from deepbrainprint.imaging.headers import ImageHeader, read_all
 from deepbrainprint.imaging.pixeldata import PixelState
+from deepbrainprint.imaging.usability import judge
 from deepbrainprint.records import Contrast, SeriesChoice
 
 log = structlog.get_logger()
@@ -79,8 +79,8 @@ def choose_files(files: Sequence[Path]) -> tuple[SeriesChoice, list[Path]]:
 def _series(headers: Sequence[ImageHeader]) -> Series:
     members = _one_echo(_magnitude(headers))
     geometry = measure(members)
-    opinion = contrasts.classify(members, geometry)
-    return Series(tuple(members), len(headers), geometry, opinion)
+    evidence = weigh(members, geometry)
+    return Series(tuple(members), len(headers), geometry, judge(classify(evidence), evidence))
 
 
 def _magnitude(headers: Sequence[ImageHeader]) -> Sequence[ImageHeader]:

@@ -8,14 +8,19 @@ from deepbrainprint.imaging.contrast import Evidence, Opinion
 from deepbrainprint.imaging.pixeldata import PixelState
 from deepbrainprint.records import Contrast
 
-def _judge_use(opinion: Opinion, evidence: Evidence) -> Opinion:
-    """Whether a structural series can be fingerprinted, and what lowers the trust in it."""
-    if evidence.first.enhanced and opinion.contrast is Contrast.T1W:
-        opinion = replace(
-            opinion, contrast=Contrast.T1W_ENHANCED, reason=f"{opinion.reason}, contrast agent"
-        )
+HEAD_MM = 90.0  # a volume that is shorter in any direction does not hold an adult's brain
+COARSEST_MM = 4.0  # in the plane
+STRUCTURAL = frozenset(
+    {Contrast.T1W, Contrast.T1W_ENHANCED, Contrast.T2W, Contrast.FLAIR, Contrast.PD}
+)
+
+
+def judge(opinion: Opinion, evidence: Evidence) -> Opinion:
+    """`opinion` with its use settled: refused for what it lacks, trusted less for each doubt."""
+    if opinion.contrast not in STRUCTURAL and not opinion.unknown:
+        return opinion
     if refusal := _refusal(evidence):
-        return replace(opinion, usable=False, reason=f"{refusal}; {opinion.reason}")
+        return replace(opinion, reason=f"{refusal}; {opinion.reason}")
     doubts = _doubts(evidence)
     confidence = round(opinion.confidence * 0.5 ** len(doubts), 3)
     reason = "; ".join([opinion.reason, *doubts, *_flaws(evidence)])
@@ -44,11 +49,11 @@ def _doubts(evidence: Evidence) -> list[str]:
 
 
 def _flaws(evidence: Evidence) -> list[str]:
+    """What will make conversion refuse the series."""
     broken = sum(header.pixels is not PixelState.WHOLE for header in evidence.headers)
+    gaps = len(evidence.geometry.gaps)
     flaws = {
-        f"{broken} instances without whole pixels": broken > 0,
-        f"{len(evidence.geometry.gaps)} gaps between slices": bool(evidence.geometry.gaps),
+        f"{broken} of {len(evidence.headers)} instances without whole pixels": broken > 0,
+        f"slices missing in {gaps} places": gaps > 0,
     }
     return [words for words, true in flaws.items() if true]
-
-

@@ -1,4 +1,7 @@
-"""Values out of a DICOM data set whatever state they are in: blank, absent, wrong or in a list."""
+"""Values out of a DICOM data set whatever state they are in: blank, absent, wrong or in a list.
+
+`layers` are the data sets in which a fact may stand, the most specific first.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,58 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 # what pydicom raises for files and values that break PS3.5
-BROKEN = (InvalidDicomError, OSError, EOFError, ValueError, TypeError, KeyError, AttributeError,
-          IndexError, NotImplementedError, OverflowError, LookupError, RecursionError,
-          struct.error, zlib.error)  # fmt: skip
+BROKEN = (
+    InvalidDicomError, OSError, EOFError, ValueError, TypeError, AttributeError, LookupError,
+    NotImplementedError, OverflowError, RecursionError, struct.error, zlib.error,
+)  # fmt: skip
+
+
+def items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    """Items of a sequence; none when it is absent or broken."""
+    value = _value(dataset, keyword)
+    return list(value) if isinstance(value, pydicom.Sequence) else []
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """The value as text without padding, parts joined by a backslash."""
+    return "\\".join(str(part) for part in _parts(_value(dataset, keyword))).strip("\0 ")
+
+
+def words(dataset: Dataset, keyword: str) -> frozenset[str]:
+    """The parts of a value in upper case."""
+    parts = text(dataset, keyword).upper().split("\\")
+    return frozenset(part.strip() for part in parts) - {""}
+
+
+def first_words(layers: Iterable[Dataset], keyword: str) -> frozenset[str]:
+    """`words` of the first layer that has any."""
+    return next((found for layer in layers if (found := words(layer, keyword))), frozenset())
+
+
+def numbers(layers: Iterable[Dataset], *keywords: str) -> tuple[float, ...]:
+    """The first value that holds finite numbers and nothing else."""
+    for layer in layers:
+        for keyword in keywords:
+            if found := _as_numbers(_parts(_value(layer, keyword))):
+                return found
+    return ()
+
+
+def number(layers: Iterable[Dataset], *keywords: str) -> float | None:
+    """The first of `numbers`."""
+    return next(iter(numbers(layers, *keywords)), None)
+
+
+def positive(layers: Iterable[Dataset], *keywords: str) -> float | None:
+    """`number` where it is above 0, which often stands for blank."""
+    found = number(layers, *keywords)
+    return found if found and found > 0 else None
+
+
+def whole(dataset: Dataset, keyword: str, *, default: int = 0) -> int:
+    """`number` cut to an integer."""
+    found = number([dataset], keyword)
+    return int(found) if found is not None else default
 
 
 def _value(dataset: Dataset, keyword: str) -> Any:
@@ -23,11 +75,6 @@ def _value(dataset: Dataset, keyword: str) -> Any:
         return dataset.get(keyword)
     except BROKEN:
         return None
-
-
-def items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    value = _value(dataset, keyword)
-    return list(value) if isinstance(value, pydicom.Sequence) else []
 
 
 def _parts(value: Any) -> list[Any]:
@@ -38,44 +85,9 @@ def _parts(value: Any) -> list[Any]:
     return list(value)
 
 
-def text(dataset: Dataset, keyword: str) -> str:
-    return "\\".join(str(part) for part in _parts(_value(dataset, keyword))).strip("\0 ")
-
-
-def words(dataset: Dataset, keyword: str) -> frozenset[str]:
-    return frozenset(text(dataset, keyword).upper().split("\\")) - {""}
-
-
-def first_words(layers: Iterable[Dataset], keyword: str) -> frozenset[str]:
-    return next((words for layer in layers if (words := words(layer, keyword))), frozenset())
-
-
-def numbers(layers: Iterable[Dataset], *keywords: str) -> tuple[float, ...]:
-    """The finite numbers of the first of `keywords` that holds nothing else."""
-    for layer in layers:
-        for keyword in keywords:
-            if numbers := _as_numbers(_parts(_value(layer, keyword))):
-                return numbers
-    return ()
-
-
 def _as_numbers(parts: Sequence[Any]) -> tuple[float, ...]:
     try:
-        numbers = tuple(float(part) for part in parts)
+        found = tuple(float(part) for part in parts)
     except (TypeError, ValueError):
         return ()
-    return numbers if all(map(math.isfinite, numbers)) else ()
-
-
-def number(layers: Sequence[Dataset], *keywords: str) -> float | None:
-    return next(iter(numbers(layers, *keywords)), None)
-
-
-def positive(layers: Sequence[Dataset], *keywords: str) -> float | None:
-    number = number(layers, *keywords)
-    return number if number and number > 0 else None
-
-
-def whole(dataset: Dataset, keyword: str, *, default: int = 0) -> int:
-    number = number([dataset], keyword)
-    return int(number) if number is not None else default
+    return found if all(map(math.isfinite, found)) else ()

@@ -47,9 +47,13 @@ def read(path: Path) -> Volume:
     return volume
 
 
-def write(volume: Volume, path: Path) -> None:
-    """Write `volume` as NIfTI, whole or not at all; the header holds the affine and no text."""
-    image: Any = nib.Nifti1Image(volume.data, volume.affine)
+def write(volume: Volume, path: Path, *, eight_bits: bool = False) -> None:
+    """Write `volume` as NIfTI, whole or not at all; the header holds the affine and no text.
+
+    With `eight_bits` the voxels are stored as unsigned bytes; they must be whole, 0…255.
+    """
+    data = volume.data.astype(np.uint8) if eight_bits else volume.data
+    image: Any = nib.Nifti1Image(data, volume.affine)
     image.header.set_xyzt_units("mm")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"part-{path.name}")

@@ -58,20 +58,24 @@ def listen(settings: Settings, *, stop: threading.Event | None = None) -> None:
     """Receive studies until `stop` is set or the process is asked to end.
 
     Running associations may finish then, within a bound. Raises Misconfigured when the port is
-    taken or the home folder cannot be written.
+    taken, when the home folder cannot be written or has another listener, or when PostgreSQL
+    refuses us; PostgreSQL being away is waited out.
     """
     log_as_json()
     stop = stop or threading.Event()
     database = Database(
         settings.database_url.get_secret_value(), maximum_connections=settings.maximum_associations
     )
-    stale = spool.prepare(settings)
-    started_at = time.time()
-    with stopped_by_signals(stop), _open_door(settings, database):
-        log.info("listening", port=settings.listener_port, ae=settings.ae_title, stale_files=stale)
-        _reconcile(settings, database, before=started_at, stop=stop)
-        stop.wait()
-        log.info("stopping")
+    with spool.sole_receiver(settings), stopped_by_signals(stop):
+        stale = spool.prepare(settings)
+        started_at = time.time()
+        with _open_door(settings, database):
+            log.info(
+                "listening", port=settings.listener_port, ae=settings.ae_title, stale_files=stale
+            )
+            _reconcile(settings, database, before=started_at, stop=stop)
+            stop.wait()
+            log.info("stopping")
     database.close()
     log.info("stopped")
 
@@ -208,8 +212,7 @@ def _contexts() -> _SharedContexts:
     known = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
     storage = [*known, *RETIRED_STORAGE, *PRIVATE_STORAGE]
     return _SharedContexts(
-        [build_context(Verification)]
-        + [build_context(uid, syntaxes) for uid in storage]
+        [build_context(Verification)] + [build_context(uid, syntaxes) for uid in storage]
     )
 
 

@@ -6,6 +6,7 @@ A file appears under its name only when all of it is on disk, and never in place
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -33,12 +34,31 @@ class StoredFile:
     written: bool  # False when the same bytes lay there already
 
 
+@contextmanager
+def sole_receiver(settings: Settings) -> Iterator[None]:
+    """Keep other processes from receiving into the same home; Misconfigured when one does."""
+    with _home_errors():
+        settings.home.mkdir(parents=True, exist_ok=True)
+        lock = (settings.home / ".receiver.lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(
+                lock, fcntl.LOCK_EX | fcntl.LOCK_NB
+            )  # ends with the process, however it ends
+        except BlockingIOError:
+            raise Misconfigured(
+                "another listener receives into DBP_HOME: stop it or set another folder",
+                code="home_in_use",
+            ) from None
+        yield
+
+
 def prepare(settings: Settings) -> int:
     """Make the folders and remove what a killed process left half-written; how many files.
 
     To be called before anything is received. Misconfigured when the folders cannot be written.
     """
-    try:
+    with _home_errors():
         for shard in range(256):
             (settings.instances_folder / f"{shard:02x}").mkdir(parents=True, exist_ok=True)
         for folder in (settings.instances_folder, settings.quarantine_folder):
@@ -46,11 +66,6 @@ def prepare(settings: Settings) -> int:
             _sync_folder(folder)
         _sync_folder(settings.home)
         return _remove_stale(settings.instances_folder) + _remove_stale(settings.quarantine_folder)
-    except OSError as error:
-        raise Misconfigured(
-            f"DBP_HOME cannot be written ({error.strerror}): set it to a folder that we may write",
-            code="home_not_writable",
-        ) from None
 
 
 def instance_path(sop_instance_uid: str) -> Path:
@@ -151,6 +166,17 @@ def _remove_stale(folder: Path) -> int:
     for path in stale:
         path.unlink()
     return len(stale)
+
+
+@contextmanager
+def _home_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Misconfigured(
+            f"DBP_HOME cannot be written ({error.strerror}): set it to a folder that we may write",
+            code="home_not_writable",
+        ) from None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ repeated people.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from math import exp, log
 from typing import Any, Self
 
@@ -85,9 +85,8 @@ class Calibration:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote; KeyError when a field is missing."""
-        fields = dict(document)
-        lines = {name: Line(**fields.pop(name)) for name in ("same", "cross")}
-        return cls(**lines, **fields)
+        lines = {name: Line(**document[name]) for name in ("same", "cross")}
+        return cls(**{field.name: document[field.name] for field in fields(cls)} | lines)
 
 
 def fit(scores: Sequence[Scores], *, seed: int = 0) -> Calibration:

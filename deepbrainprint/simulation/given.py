@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -20,7 +21,7 @@ def read_nifti(path: Path, orientation: Orientation = Orientation.AXIAL) -> Volu
     BadStudy for a file that is missing, not NIfTI or not 3-D.
     """
     try:
-        image = nib.load(path)
+        image: Any = nib.load(path)
         data = np.asarray(image.dataobj, dtype=np.float32)
     except (OSError, ImageFileError, EOFError, ValueError, zlib.error) as error:
         raise BadStudy(

@@ -27,7 +27,7 @@ from deepbrainprint.simulation.deformation import (
 )
 
 GENERATIONS_MM = ((30.0, 3.2), (15.0, 1.75), (8.0, 0.6))  # knot distance, sd along each axis
-USUAL_SIZE = 0.93  # of a head, against the template, which is larger than most
+USUAL_SIZE = 0.9  # of a head, against the template, which is larger than most
 PERSON_GRID_MM = 3.0
 CHANGE_KNOTS_MM, CHANGE_SD_MM, CHANGE_GRID_MM = 25.0, 0.3, 8.0  # between two visits
 HEAD_CENTRE_MM = (0.0, -18.0, 6.0)  # of the template; rotations and scaling turn about it

@@ -14,6 +14,7 @@ import os
 import secrets
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -37,7 +38,7 @@ preload_for_tasks()
 def airflow_parts(layout: Layout, environment: dict[str, str]) -> list[Part]:
     """The processes of Airflow; `environment` is what tasks see."""
     options = {"scheduler": ("--skip-serve-logs",)}  # the API server reads the files itself
-    return [
+    parts = [
         Part(
             name,
             (sys.executable, "-m", "airflow", name, *options.get(name, ())),
@@ -45,6 +46,11 @@ def airflow_parts(layout: Layout, environment: dict[str, str]) -> list[Part]:
             layout.log(name),
         )
         for name in PARTS
+    ]
+    # Running tasks report to the API server; it says goodbye at once but lingers before it exits.
+    return [
+        replace(part, wave=1, grace_seconds=3.0) if part.name == "api-server" else part
+        for part in parts
     ]
 
 

@@ -31,6 +31,7 @@ class Part:
     account: Account | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     grace_seconds: float = 20.0
+    wave: int = 0  # parts of a higher wave stop later, because lower ones need them to the end
     ours: bool = False  # its exit codes and the last line of its log are ours to pass on
 
 

@@ -53,6 +53,8 @@ def postgres_part(layout: Layout, account: Account | None) -> Part:
         layout.log("postgres"),
         account,
         stop_signal=signal.SIGINT,
+        grace_seconds=60.0,
+        wave=2,
     )
 
 

@@ -155,12 +155,14 @@ class Supervisor:
             self._written = now
 
     def _stop_all(self) -> None:
-        """Services first, PostgreSQL last; each has its own grace."""
-        for group in (self._children[1:], self._children[:1]):
-            for child in group:
+        """Wave by wave, PostgreSQL last; within a wave all at once."""
+        for wave in sorted({child.part.wave for child in self._children}):
+            leaving = [child for child in self._children if child.part.wave == wave]
+            for child in leaving:
                 child.ask_to_stop()
-            for child in group:
-                child.see_off(time.monotonic() + child.part.grace_seconds)
+            asked = time.monotonic()
+            for child in leaving:
+                child.see_off(asked + child.part.grace_seconds)
 
 
 def supervise(settings: Settings, *, report: Report) -> None:

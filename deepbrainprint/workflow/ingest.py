@@ -92,7 +92,8 @@ def _strip(context: StepContext) -> None:
     for scan in context.scans():
         folder = context.scan_folder(scan)
         alignment = brain.extract(volume.read(folder / NATIVE))
-        volume.write(Volume(alignment.brain, template.affine()), folder / BRAIN)
+        aligned = Volume(alignment.brain.astype(np.float32), template.affine())
+        volume.write(aligned, folder / BRAIN, eight_bits=True)
         figures = dict(alignment.quality)
         figures["low_quality"] = float("low_quality" in quality.flags(figures))
         with context.database.transaction() as connection:

@@ -21,12 +21,13 @@ from deepbrainprint.encoder.population import Population, draw_population
 from deepbrainprint.encoder.recipe import Recipe
 from deepbrainprint.encoder.retrieval import right_ranks
 from deepbrainprint.encoder.training import METRICS, Report, fit
+from deepbrainprint.encoder.whitening import whiten
 from deepbrainprint.imaging import PREPROCESSING_VERSION, slices
 from deepbrainprint.linkage import calibration
 from deepbrainprint.linkage.calibration import Scores
 from deepbrainprint.records import ByteArray
 from deepbrainprint.workflow.anatomies import Source, aligned_brain, prepared, sources
-from deepbrainprint.workflow.evidence import joined, pair_scores
+from deepbrainprint.workflow.evidence import Numbers, joined, pair_scores
 from deepbrainprint.workflow.known_people import fingerprints_of, genuine_pairs, known_scans
 
 HELD_OUT = 6  # the last sixth of each kind of source is never learned from
@@ -47,6 +48,8 @@ def train(data: Path, out: Path, recipe: Recipe, report: Report) -> Path:
     held_anatomies = [anatomies[s.name] for s in held]
     (out / "run").mkdir(parents=True, exist_ok=True)
     network = fit([anatomies[s.name] for s in learned], held_anatomies, recipe, out / "run", report)
+
+    whiten(network, [anatomies[s.name] for s in learned], recipe)
 
     folder = out / "encoder"
     folder.mkdir(exist_ok=True)
@@ -106,21 +109,22 @@ def generated_scores(groups: Sequence[Population]) -> list[Scores]:
 
 
 def generated_results(groups: Sequence[Population]) -> dict[str, Any]:
-    """Rank-1 of scans among the scans of their group: other contrasts only, and the same only."""
-    cross, same = [], []
-    for group in groups:
-        similarity_ranks = [
-            (cross, group.contrasts != 0),  # one scan in each of the other two contrasts
-            (same, group.contrasts == 0),  # both scans in the first contrast
-        ]
-        for ranks, chosen in similarity_ranks:
-            ranks.append(right_ranks(group.vectors[chosen], group.people[chosen]))
-    return {
-        "people": GROUP_PEOPLE * len(groups),
-        "gallery_people": GROUP_PEOPLE,
-        "same_contrast_rank1": float((np.concatenate(same) == 1).mean()),
-        "cross_contrast_rank1": float((np.concatenate(cross) == 1).mean()),
+    """Rank-1 of a scan among the scans of its group: the first contrast, then the other two.
+
+    Every person has two scans in the first contrast and one in each of the other two.
+    """
+    ranks = {
+        name: np.concatenate([_ranks(group, same=same) for group in groups])
+        for name, same in (("same_contrast", True), ("cross_contrast", False))
     }
+    rank1 = {f"{name}_rank1": float((found == 1).mean()) for name, found in ranks.items()}
+    people = {"people": GROUP_PEOPLE * len(groups), "gallery_people": GROUP_PEOPLE}
+    return {**people, **rank1}
+
+
+def _ranks(group: Population, *, same: bool) -> Numbers:
+    chosen = (group.contrasts == 0) == same
+    return right_ranks(group.vectors[chosen], group.people[chosen])
 
 
 def real_scores(

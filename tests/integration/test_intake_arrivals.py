@@ -21,6 +21,8 @@ from deepbrainprint.settings import Settings
 from tests.instances import NAME, PATIENT_ID, delivery, encoded, mr_image
 from tests.rows import count, rows
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*VR:UserWarning")  # bad objects are the point
+
 
 def refused(settings: Settings, database: Database, sent: Delivery) -> str:
     with pytest.raises(BadStudy) as caught:

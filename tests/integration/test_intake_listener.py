@@ -33,6 +33,7 @@ from tests.instances import NAME, PATIENT_ID, delivery, encoded, mr_image, save
 from tests.integration.services import Service, closed_to_all, free_port, wait_until
 from tests.rows import count, rows
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*VR:UserWarning")  # bad objects are the point
 SECRETS = [*NAME.split("^"), PATIENT_ID]
 dcmtk = pytest.mark.skipif(
     shutil.which("storescu") is None, reason="needs dcmtk: apt-get install dcmtk"
@@ -243,6 +244,13 @@ def test_a_taken_port_is_named(intake_settings: Settings):
         )
         with pytest.raises(Misconfigured, match=f"{port} is taken.*DBP_LISTENER_PORT"):
             listen(settings)
+
+
+def test_a_second_listener_on_one_home_does_not_start(listener: Service):
+    settings = listener.settings.model_copy(update={"listener_port": free_port()})
+    with pytest.raises(Misconfigured, match="another listener"):
+        listen(settings)
+    assert send(listener, mr_image()) == [0x0000]
 
 
 def test_an_address_that_is_not_ours_is_named(intake_settings: Settings):

@@ -49,9 +49,8 @@ def _numpy_all(vectors, people, temperature):
     s, terms = np.exp(_cosines(vectors).astype(np.float64) / temperature), []
     for a in range(len(s)):
         crowd = sum(s[a, j] for j in range(len(s)) if people[j] != people[a])
-        for p in range(len(s)):
-            if p != a and people[p] == people[a]:
-                terms.append(-np.log(s[a, p] / (s[a, p] + crowd)))
+        partners = [p for p in range(len(s)) if p != a and people[p] == people[a]]
+        terms += [-np.log(s[a, p] / (s[a, p] + crowd)) for p in partners]
     return np.mean(terms)
 
 

@@ -15,6 +15,7 @@ from deepbrainprint.encoder.checkpoint import Progress  # noqa: E402
 from deepbrainprint.encoder.curves import plot_curves, read_metrics  # noqa: E402
 from deepbrainprint.encoder.recipe import BRAIN, Recipe  # noqa: E402
 from deepbrainprint.encoder.retrieval import pair_accuracy, right_ranks  # noqa: E402
+from deepbrainprint.encoder.whitening import evening  # noqa: E402
 
 RECIPE = Recipe(
     "small", planes=(80, 90), pixel_mm=8.0, window=BRAIN, steps=4, people=4, anatomies=(2, 1),
@@ -32,7 +33,11 @@ def anatomies():
     ]
 
 
-def _run(anatomies, recipe, out, report=lambda step, total, figures: None):
+def _silent(step, total, figures):
+    pass
+
+
+def _run(anatomies, recipe, out, report=_silent):
     out.mkdir(exist_ok=True)
     return training.fit(anatomies, anatomies, recipe, out, report)
 
@@ -59,7 +64,7 @@ def test_a_run_killed_and_resumed_ends_as_one_that_was_not(anatomies, tmp_path, 
 def test_a_run_leaves_metrics_for_every_step_and_its_curves(anatomies, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "CHECK_PEOPLE", 4)
     seen = []
-    _run(anatomies, RECIPE, tmp_path, lambda step, total, figures: seen.append((step, total)))
+    _run(anatomies, RECIPE, tmp_path, lambda *called: seen.append(called[:2]))
     metrics = read_metrics(tmp_path / training.METRICS)
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert [m["step"] for m in metrics if "held_out_accuracy" in m] == [2, 4]
@@ -94,6 +99,14 @@ def test_later_batches_hold_more_siblings():
     )
     assert len(set(early)) == 8
     assert [late.count(a) for a in dict.fromkeys(late)] == [4, 4]  # siblings side by side
+
+
+def test_whitening_shrinks_the_axis_along_which_scans_of_a_person_differ():
+    pairs = torch.zeros(50, 2, 3)
+    pairs[:, 0, 0], pairs[:, 1, 0] = 1.0, -1.0
+    matrix = evening(pairs, shrinkage=0.1)
+    assert matrix[0, 0] < 0.4 * matrix[1, 1]
+    assert matrix.diagonal().mean().item() == pytest.approx(1)
 
 
 def test_pair_accuracy_counts_both_directions():

@@ -21,6 +21,7 @@ from deepbrainprint.errors import BadStudy
 from deepbrainprint.intake.header import Header, is_valid_uid, read_header
 from tests.instances import NAME, PATIENT_ID, encoded, mr_image
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*VR:UserWarning")  # bad objects are the point
 SYNTAXES = [
     ImplicitVRLittleEndian,
     ExplicitVRLittleEndian,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -22,10 +23,14 @@ def anna() -> Head:
     return person(1)
 
 
-def deep(scan) -> np.ndarray:
+def deep_of(data) -> np.ndarray:
     """The middle half along each axis: brain and nothing else."""
-    first, second, third = (slice(size // 4, -(size // 4)) for size in scan.data.shape)
-    return scan.data[first, second, third].ravel()
+    first, second, third = (slice(size // 4, -(size // 4)) for size in data.shape)
+    return data[first, second, third].ravel()
+
+
+def deep(scan) -> np.ndarray:
+    return deep_of(scan.data)
 
 
 def likeness(a, b) -> float:
@@ -150,6 +155,18 @@ def test_noise_and_shading_are_as_strong_as_asked(anna):
     noisy = anna.scan(PLAIN, conditions=Conditions(noise=0.05, bias=0))
     air = noisy.data[:2, :2]
     assert air.mean() == pytest.approx(0.05 * np.sqrt(np.pi / 2), rel=0.1)  # Rayleigh
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("contrast", [Contrast.T1W, Contrast.T2W])
+def test_a_skull_stripper_for_real_heads_finds_the_brain(anna, contrast):
+    stripper = pytest.importorskip("deepbet.bet").BrainExtraction(no_gpu=True)
+    tissue = anna.scan(PLAIN, seed=1, pose=STRAIGHT, conditions=NOISELESS).data
+    scan = anna.scan(Protocol(contrast, voxel_mm=COARSE), seed=1, pose=STRAIGHT)
+    _, found, millilitres = stripper.run(nib.Nifti1Image(scan.data, scan.affine))
+    mask = np.asarray(found.dataobj) > 0
+    assert 1100 < millilitres < 2300
+    assert deep_of(mask)[deep_of(tissue) > 0.55].mean() > 0.95
 
 
 def test_a_phantom_is_repeatable_and_holds_no_brain(anna):

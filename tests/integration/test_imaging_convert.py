@@ -1,0 +1,200 @@
+"""DICOM to NIfTI through the real dcm2niix: voxels and geometry come over, identity does not."""
+
+from __future__ import annotations
+
+import gzip
+import resource
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from deepbrainprint.errors import BadStudy, DeepBrainPrintError, TryAgain
+from deepbrainprint.imaging.convert import convert_one
+from deepbrainprint.records import Contrast
+from tests.scans import saved, series
+
+pytest.importorskip("dcm2niix")
+
+# folders of shared/data/dicom/vendors with a ground truth that is a volume
+TRUE = [
+    "ge/anatomical/001", "ge/anatomical/001_implicit", "generic/anatomical/001",
+    "generic/anatomical/001_implicit", "generic/anatomical/002_non_isotropic",
+    "generic/compressed/001", "generic/compressed_j2k/001", "generic/compressed_jpeg/001",
+    "generic/compressed_jpegls/001", "generic/compressed_rle/001", "hitachi/anatomical/001",
+    "hitachi/anatomical/001_implicit", "hyperfine/anatomical/001",
+    "siemens_multiframe/anatomical/001", "failing/slicecount/001",
+]  # fmt: skip
+
+
+def refused(files, target):
+    with pytest.raises(DeepBrainPrintError) as error:
+        convert_one(files, target)
+    assert not target.exists()
+    return error.value
+
+
+def assert_same(path, truth):
+    got, want = (nib.as_closest_canonical(nib.load(p)) for p in (path, truth))
+    np.testing.assert_allclose(got.affine, want.affine, atol=1e-3)
+    np.testing.assert_allclose(got.get_fdata(), want.get_fdata(), atol=1e-3)
+
+
+def test_voxels_and_geometry_come_over(tmp_path):
+    convert_one(saved(series(), tmp_path / "in"), tmp_path / "deep" / "er" / "native.nii.gz")
+    image = nib.as_closest_canonical(nib.load(tmp_path / "deep" / "er" / "native.nii.gz"))
+    assert image.shape == (32, 32, 24)
+    np.testing.assert_allclose(np.abs(np.diag(image.affine)[:3]), 4.0)
+
+
+def test_no_identity_reaches_the_file_or_its_folder(tmp_path):
+    secret = {"SeriesDescription": "Secret", "ProtocolName": "Secret", "ImageComments": "Secret"}
+    convert_one(saved(series(), tmp_path / "in", **secret), tmp_path / "out" / "native.nii.gz")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["native.nii.gz"]
+    content = gzip.decompress((tmp_path / "out" / "native.nii.gz").read_bytes())
+    assert b"ecret" not in content
+    assert b"1960" not in content[:352]
+    assert content[148:228].strip(b"\0") == b""  # descrip
+    assert content[228:252].strip(b"\0") == b""  # aux_file
+
+
+def test_a_repeat_gives_the_same_voxels_in_whatever_order_the_files_come(tmp_path):
+    files = saved(series(), tmp_path / "in")
+    convert_one(files, tmp_path / "a.nii.gz")
+    before = nib.load(tmp_path / "a.nii.gz").get_fdata()
+    convert_one(files[::-1], tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(nib.load(tmp_path / "a.nii.gz").get_fdata(), before)
+
+
+def test_of_several_volumes_the_magnitude_is_kept(tmp_path):
+    phase = series()
+    for instance in phase:
+        instance.SOPInstanceUID += "1"
+        instance.InstanceNumber += 24
+        instance.PixelData = bytes(len(instance.PixelData))
+    files = saved(phase, tmp_path / "p", ImageType=["ORIGINAL", "PRIMARY", "P"])
+    files += saved(series(), tmp_path / "m", ImageType=["ORIGINAL", "PRIMARY", "M"])
+    convert_one(files, tmp_path / "a.nii.gz")
+    image = nib.load(tmp_path / "a.nii.gz")
+    assert (image.shape, image.get_fdata().max() > 0) == ((32, 32, 24), True)
+
+
+def test_truncated_pixels_are_named_by_instance(tmp_path):
+    files = saved(series(number=7), tmp_path / "in")
+    for number in (4, 9):
+        files[number].write_bytes(files[number].read_bytes()[:-10])
+    error = refused(files, tmp_path / "a.nii.gz")
+    assert (type(error), error.code) == (BadStudy, "truncated")
+    assert "series 7: pixels of instances 5, 10 end too early" in str(error)
+
+
+def test_objects_without_pixels_are_said_to_be_so(tmp_path):
+    error = refused(saved(series(), tmp_path / "in", PixelData=None), tmp_path / "a.nii.gz")
+    assert (type(error), error.code) == (BadStudy, "no_pixels")
+
+
+def test_one_object_without_pixels_is_named(tmp_path):
+    instances = series(number=7)
+    del instances[5].PixelData
+    error = refused(saved(instances, tmp_path / "in"), tmp_path / "a.nii.gz")
+    assert (error.code, "series 7: instance 6" in str(error)) == ("no_pixels", True)
+
+
+def test_missing_slices_are_named_by_their_neighbours(tmp_path):
+    files = saved(series(number=7), tmp_path / "in")
+    error = refused([*files[:10], *files[12:]], tmp_path / "a.nii.gz")
+    assert (type(error), error.code) == (BadStudy, "missing_slices")
+    assert "series 7: slices are missing between instances 10 and 13" in str(error)
+
+
+def test_slices_in_one_place_are_no_volume(tmp_path):
+    files = saved(series(), tmp_path / "in", ImagePositionPatient=[0, 0, 0])
+    assert refused(files, tmp_path / "a.nii.gz").code == "not_a_volume"
+
+
+def test_a_single_slice_is_no_volume(tmp_path):
+    assert (
+        refused(saved(series()[:1], tmp_path / "in"), tmp_path / "a.nii.gz").code == "not_a_volume"
+    )
+
+
+def test_colour_is_no_volume(shared_data, tmp_path):
+    files = sorted((shared_data / "dicom/vendors/generic/rgb/001").iterdir())
+    assert refused(files, tmp_path / "a.nii.gz").code == "not_a_volume"
+
+
+def test_an_unreadable_transfer_syntax_is_named(tmp_path):
+    files = saved(series(number=7), tmp_path / "in")
+    stated, unheard_of = b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0"
+    for path in files:
+        path.write_bytes(path.read_bytes().replace(stated, unheard_of))
+    error = refused(files, tmp_path / "a.nii.gz")
+    assert error.code == "unsupported"
+    assert "1.2.840.10008.1.2.9" in str(error)
+
+
+def test_slices_without_a_size_are_no_volume_and_no_words_of_dcm2niix_get_out(tmp_path, capfd):
+    files = saved(series(), tmp_path / "in", ProtocolName="Secret", PixelSpacing=[0, 0])
+    error = refused(files, tmp_path / "a.nii.gz")
+    assert error.code == "not_a_volume"
+    assert "Secret" not in "".join([str(error), *capfd.readouterr()])
+
+
+def test_a_disk_that_takes_no_more_is_no_fault_of_the_study(tmp_path):
+    files = saved(series(), tmp_path / "in")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        error = refused(files, tmp_path / "a.nii.gz")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert isinstance(error, TryAgain)
+
+
+@pytest.mark.parametrize("folder", TRUE)
+def test_vendor_crops_equal_their_ground_truth(shared_data, tmp_path, folder):
+    source = shared_data / "dicom" / "vendors" / folder
+    convert_one(sorted(source.iterdir()), tmp_path / "a.nii.gz")
+    assert_same(tmp_path / "a.nii.gz", source.parent / f"{source.name}_ground_truth.nii.gz")
+
+
+@pytest.mark.parametrize("number", range(1, 10))
+def test_nine_transfer_syntaxes_equal_their_reference(shared_data, tmp_path, number):
+    folder = shared_data / "dicom" / "transfer_syntaxes"
+    convert_one([folder / "In" / f"{number}.dcm"], tmp_path / "a.nii.gz")
+    assert_same(tmp_path / "a.nii.gz", folder / "Ref" / f"{number}.nii")
+
+
+FAILING = {
+    "sliceincrement/001": "missing_slices",
+    "sliceincrement/002": "missing_slices",
+    "notavolume/001": "not_a_volume",
+}
+
+
+@pytest.mark.parametrize("folder", FAILING)
+def test_real_series_that_form_no_volume_are_refused(shared_data, tmp_path, folder):
+    files = sorted((shared_data / "dicom" / "vendors" / "failing" / folder).iterdir())
+    assert refused(files, tmp_path / "a.nii.gz").code == FAILING[folder]
+
+
+@pytest.mark.parametrize("pose", ["HFS", "HFP", "HFDL", "HFDR"])
+def test_real_thick_slices_become_one_volume(shared_data, tmp_path, pose):
+    files = sorted((shared_data / "dicom" / "repositioned_volunteer" / pose).iterdir())
+    convert_one(files, tmp_path / "a.nii.gz")
+    image = nib.as_closest_canonical(nib.load(tmp_path / "a.nii.gz"))
+    assert image.shape == (35, 256, 256)
+    np.testing.assert_allclose(image.header.get_zooms(), (4.8, 1.015625, 1.015625), atol=0.01)
+
+
+def test_an_enhanced_multi_frame_object_becomes_one_volume(shared_data, tmp_path):
+    folder = shared_data / "dicom" / "siemens_xa30_enhanced" / "5_anat-T1w_acq-tfl"
+    convert_one(sorted(folder.iterdir()), tmp_path / "a.nii.gz")
+    assert nib.as_closest_canonical(nib.load(tmp_path / "a.nii.gz")).shape == (96, 128, 128)
+
+
+def test_every_structural_contrast_of_the_synthetic_scanner_converts(tmp_path):
+    for number, contrast in enumerate((Contrast.T2W, Contrast.FLAIR, Contrast.PD), start=1):
+        files = saved(series(contrast, number=number), tmp_path / str(number))
+        convert_one(files, tmp_path / f"{number}.nii.gz")
+        assert nib.load(tmp_path / f"{number}.nii.gz").shape == (32, 32, 24)
