@@ -38,6 +38,8 @@ class Recipe:
     people: int = 32  # in a batch, two scans of each
     anatomies: tuple[int, ...] = (24, 12, 6)  # per batch, in equal thirds of the run
     ramp: float = 0.4  # share of the run over which scans go from mild to severe
+    harder_from: float = 0.6  # share of the run from which severity goes on beyond 1
+    hardest: float = 1.8
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     warmup: float = 0.02  # share of the run

@@ -47,7 +47,7 @@ class Draw:
     """
 
     generator: torch.Generator
-    severity: float = 1.0
+    severity: float = 1.0  # the last part of training goes beyond 1
     protocols: Tensor | None = None
 
     def tables(self, count: int) -> Tensor:
@@ -121,7 +121,7 @@ class Scanner:
         """In-plane blur, bias field and noise."""
         count, generator, severity = len(values), draw.generator, draw.severity
         blurred = nnf.avg_pool2d(values, 3, stride=1, padding=1, count_include_pad=False)
-        share = torch.rand(count, 1, 1, 1, generator=generator) * severity * 0.8
+        share = torch.rand(count, 1, 1, 1, generator=generator) * min(severity, 1.25) * 0.8
         values = values + share * (blurred - values)
         strength = torch.rand(count, 1, 1, 1, generator=generator) * self.rules.bias * severity
         values = values * (self._bias.draw(count, generator) * strength).exp()
@@ -216,7 +216,7 @@ def curves(count: int, generator: torch.Generator, severity: float) -> Tensor:
     curve = torch.where(kind < 0.4, rising, torch.where(kind < 0.7, 1 - rising, mixed))
     identity = torch.linspace(0, 1, KNOTS).expand(count, KNOTS)
     share = (torch.rand(count, 1, generator=generator) * 0.6 + 0.4 + severity * 0.6).clamp(max=1)
-    curve = identity + share * severity * (curve - identity)
+    curve = identity + share * min(severity, 1.0) * (curve - identity)
     return nnf.interpolate(curve[:, None], 256, mode="linear", align_corners=True)[:, 0]
 
 

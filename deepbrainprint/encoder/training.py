@@ -111,10 +111,16 @@ def draw_batch(
 ) -> Batch:
     """The batch of one step; its seed is the recipe's with the number of the step."""
     elapsed = min(share(at, recipe), 1.0)
-    severity = min(elapsed / recipe.ramp, 1.0)
+    severity = hardness(elapsed, recipe)
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + at.step)
     chosen = choose(anatomies, recipe, elapsed, generator)
     return Batch(scanner.scan(chosen, scans=2, draw=Draw(generator, severity)), elapsed, severity)
+
+
+def hardness(elapsed: float, recipe: Recipe) -> float:
+    """Severity: 0 to 1 over the ramp, 1 in the middle, on to `hardest` over the last part."""
+    beyond = max(0.0, elapsed - recipe.harder_from) / (1 - recipe.harder_from)
+    return min(elapsed / recipe.ramp, 1.0) + beyond * (recipe.hardest - 1)
 
 
 def choose(
