@@ -69,7 +69,7 @@ RECIPES = {
             planes=tuple(range(34, 126, 7)),
             pixel_mm=2.5,
             window=BRAIN,
-            minutes=40.0,
+            minutes=48.0,
         ),
         Recipe(
             "deepbrainprint",

@@ -20,6 +20,7 @@ from deepbrainprint.encoder.splines import SplineGrid, refine, refinement
 PERSON_MM = ((30, 2.0), (15, 1.2))  # control spacing and deviation of a person's own shape
 SCAN_MM = 0.5  # deviation of what one scan adds: distortion and imperfect alignment
 BIAS_MM = 60  # control spacing of the bias field
+CUT_SHARE, CUT_DEPTH = 0.15, 0.3  # scans cut at one side, and how much of the plane at most
 KNOTS = 6  # of an intensity curve
 CHUNK = 12  # people drawn at a time, so that what is worked on stays in the cache
 CENTRE = torch.tensor([90.5, 108.5, 90.5])  # of rotation and scaling, voxel index
@@ -233,4 +234,16 @@ def _trim(mask: Tensor, noise: Tensor, draw: Draw) -> Tensor:
     above = torch.where(chance[:, 2] < 0.25 * severity, lost[:, 1], 0)[:, None]
     plane = torch.arange(planes)[None]
     kept = (plane >= below) & (plane < planes - above) if planes > 6 else plane >= 0
-    return mask * kept[:, :, None, None]
+    return mask * kept[:, :, None, None] * _field_of_view(mask, draw)[:, None]
+
+
+def _field_of_view(mask: Tensor, draw: Draw) -> Tensor:
+    """(B, X, Y): 0 where a field of view off the head's centre cut off one side, else 1."""
+    count, _, width, height = mask.shape
+    side = torch.randint(4, (count,), generator=draw.generator)
+    chance = torch.rand(count, 2, generator=draw.generator)
+    depth = torch.where(chance[:, 0] < CUT_SHARE * draw.severity, chance[:, 1] * CUT_DEPTH, 0)
+    x = torch.linspace(0, 1, width)[:, None].expand(width, height)
+    y = torch.linspace(0, 1, height)[None, :].expand(width, height)
+    from_side = torch.stack([x, 1 - x, y, 1 - y])[side]
+    return (from_side >= depth[:, None, None]).float()

@@ -24,6 +24,7 @@ from deepbrainprint.errors import BadStudy, Misconfigured, TryAgain
 from deepbrainprint.imaging.contrast import COMPUTED, NOT_MAGNITUDE
 from deepbrainprint.imaging.geometry import measure
 from deepbrainprint.imaging.headers import ImageHeader, read_all
+from deepbrainprint.imaging.members import of_one_volume
 from deepbrainprint.imaging.pixeldata import PixelState
 from deepbrainprint.records import AffineArray
 
@@ -62,8 +63,8 @@ class Converted:
 def convert_one(files: Sequence[Path], target: Path) -> None:
     """Write the structural volume of one series to `target` (….nii.gz), whole or not at all.
 
-    Of several volumes the largest that is magnitude and not computed is taken. The file holds
-    voxels and geometry, no text. A repeat writes the same file again.
+    Of several volumes the largest that is magnitude and not computed is taken, of several in one
+    series the first. The file holds voxels and geometry, no text. A repeat gives the same file.
 
     Raises
     ------
@@ -73,7 +74,7 @@ def convert_one(files: Sequence[Path], target: Path) -> None:
         `conversion_slow`, `conversion_stopped` or `disk`: the machine, not the data.
 
     """
-    headers = read_all(files)
+    headers = of_one_volume(read_all(files))
     _guard_pixels(headers)
     _guard_slices(headers)
     try:
@@ -83,7 +84,7 @@ def convert_one(files: Sequence[Path], target: Path) -> None:
             _write(_best(volumes, headers), target)
     except OSError as error:
         raise TryAgain(
-            f"the volume cannot be written ({error.strerror}): free or mount the studies folder",
+            f"the volume cannot be written ({error.strerror or 'cut short'}): free the disk",
             code="disk",
         ) from error
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import structlog
 
 from deepbrainprint.errors import NotApplicable
-from deepbrainprint.imaging.contrast import NOT_MAGNITUDE, Opinion, classify, weigh
+from deepbrainprint.imaging.contrast import Opinion, classify, weigh
 from deepbrainprint.imaging.geometry import Geometry, measure
 from deepbrainprint.imaging.headers import ImageHeader, read_all
+from deepbrainprint.imaging.members import of_one_volume
 from deepbrainprint.imaging.pixeldata import PixelState
 from deepbrainprint.imaging.usability import judge
 from deepbrainprint.records import Contrast, SeriesChoice
@@ -77,26 +78,10 @@ def choose_files(files: Sequence[Path]) -> tuple[SeriesChoice, list[Path]]:
 
 
 def _series(headers: Sequence[ImageHeader]) -> Series:
-    members = _one_echo(_magnitude(headers))
+    members = of_one_volume(headers)
     geometry = measure(members)
     evidence = weigh(members, geometry)
     return Series(tuple(members), len(headers), geometry, judge(classify(evidence), evidence))
-
-
-def _magnitude(headers: Sequence[ImageHeader]) -> Sequence[ImageHeader]:
-    return [h for h in headers if not h.kinds & NOT_MAGNITUDE] or headers
-
-
-def _one_echo(headers: Sequence[ImageHeader]) -> Sequence[ImageHeader]:
-    """Of several echoes of spin echoes the last, of gradient echoes the first."""
-    echoes = {header.pulse.echo_ms for header in headers} - {None}
-    if len(echoes) < 2 or "EP" in headers[0].pulse.scanning:
-        return headers
-    ordered = sorted(echo for echo in echoes if echo is not None)
-    wanted = ordered[0] if "GR" in headers[0].pulse.scanning else ordered[-1]
-    chosen = [header for header in headers if header.pulse.echo_ms == wanted]
-    # an echo time that merely wanders from slice to slice marks no second image
-    return chosen if len(chosen) * len(echoes) == len(headers) and len(chosen) > 1 else headers
 
 
 def _usefulness(one: Series) -> tuple[object, ...]:

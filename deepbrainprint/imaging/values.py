@@ -13,12 +13,13 @@ from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 # what pydicom raises for files and values that break PS3.5
 BROKEN = (
-    InvalidDicomError, OSError, EOFError, ValueError, TypeError, AttributeError, LookupError,
-    NotImplementedError, OverflowError, RecursionError, struct.error, zlib.error,
+    InvalidDicomError, BytesLengthException, OSError, EOFError, ValueError, TypeError,
+    AttributeError, LookupError, NotImplementedError, OverflowError, RecursionError,
+    struct.error, zlib.error,
 )  # fmt: skip
 
 

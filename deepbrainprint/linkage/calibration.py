@@ -107,9 +107,9 @@ def fit(scores: Sequence[Scores], *, seed: int = 0) -> Calibration:
         reference_gallery=REFERENCE_GALLERY,
         derivation={
             "link_above": {
-                "rule": "exponential tail of different-person pairs, the worst of all conditions "
-                f"and sources, at {rate:.3g} false matches per comparison, so that a new person "
-                f"is linked in {FALSE_LINK_RATE:.0%} of searches of {REFERENCE_GALLERY} people",
+                "rule": "exponential tail, in −ln(1 − s), of different-person pairs, the worst of "
+                f"all conditions and sources, at {rate:.3g} false matches per comparison: a new "
+                f"person is linked in {FALSE_LINK_RATE:.0%} of searches of {REFERENCE_GALLERY}",
                 "value": link,
                 "interval_95": _interval(links),
             },
@@ -182,17 +182,33 @@ def thresholds(
 
 
 def tail_threshold(values: Floats, weights: Floats, rate: float) -> float:
-    """Value exceeded with probability `rate` under an exponential tail (never "never").
+    """Cosine that different people exceed with probability `rate`: below 1, and never "never"."""
+    start, scale, share = _tail(values, weights)
+    return float(1 - np.exp(-(start + scale * log(share / rate))))
 
-    The tail starts at the upper `TAIL` share, or lower where that would hold too few pairs.
+
+def false_match_rate(values: Floats, weights: Floats, threshold: float) -> float:
+    """Estimated share of different-person pairs above the cosine `threshold`, by the same tail."""
+    start, scale, share = _tail(values, weights)
+    depth = float(-np.log(1 - threshold))
+    if depth <= start:
+        return float(weights[values > threshold].sum() / weights.sum())
+    return share * exp(-(depth - start) / max(scale, 1e-9))
+
+
+def _tail(values: Floats, weights: Floats) -> tuple[float, float, float]:
+    """Start and scale of an exponential tail in −ln(1 − s), and the share of pairs beyond it.
+
+    On that scale a cosine s has no upper end, as an exponential tail wants: a power law in the
+    distance to 1. The tail is the upper `TAIL` share, or more where that would be too few pairs.
     """
+    depth = -np.log(np.maximum(1 - values, 1e-9))
     share = max(TAIL, min(0.5, TAIL_PAIRS / max(len(values), 1)))
-    start = quantile(values, weights, 1 - share)
-    beyond = values > start
-    if weights[beyond].sum() <= 0:
-        return start
-    scale = float(np.average(values[beyond] - start, weights=weights[beyond]))
-    return start + scale * log(share / rate)
+    start = quantile(depth, weights, 1 - share)
+    beyond = (depth > start) & (weights > 0)
+    if not beyond.any():
+        return start, 0.0, share
+    return start, float(np.average(depth[beyond] - start, weights=weights[beyond])), share
 
 
 def quantile(values: Floats, weights: Floats, share: float) -> float:
@@ -200,16 +216,6 @@ def quantile(values: Floats, weights: Floats, share: float) -> float:
     order = np.argsort(values)
     running = np.cumsum(weights[order]) / weights.sum()
     return float(values[order][np.searchsorted(running, share - 1e-12)])
-
-
-def false_match_rate(values: Floats, weights: Floats, threshold: float) -> float:
-    """Estimated share of different-person pairs above `threshold`, by the same tail."""
-    share = max(TAIL, min(0.5, TAIL_PAIRS / max(len(values), 1)))
-    start = quantile(values, weights, 1 - share)
-    if threshold <= start:
-        return float(weights[values > threshold].sum() / weights.sum())
-    scale = max(tail_threshold(values, weights, share / exp(1)) - start, 1e-9)
-    return share * exp(-(threshold - start) / scale)
 
 
 def _even(s: Scores) -> tuple[Floats, Floats]:

@@ -9,5 +9,6 @@ from pathlib import Path
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
+_HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")  # removed when the tests end
+os.environ["AIRFLOW_HOME"] = _HOME.name
 sys.path.insert(0, str(DAGS))

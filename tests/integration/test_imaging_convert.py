@@ -66,17 +66,15 @@ def test_a_repeat_gives_the_same_voxels_in_whatever_order_the_files_come(tmp_pat
     np.testing.assert_array_equal(nib.load(tmp_path / "a.nii.gz").get_fdata(), before)
 
 
-def test_of_several_volumes_the_magnitude_is_kept(tmp_path):
-    phase = series()
+def test_of_several_volumes_the_magnitude_is_kept_though_another_is_larger(tmp_path):
+    phase = series(slices=30)
     for instance in phase:
         instance.SOPInstanceUID += "1"
         instance.InstanceNumber += 24
-        instance.PixelData = bytes(len(instance.PixelData))
     files = saved(phase, tmp_path / "p", ImageType=["ORIGINAL", "PRIMARY", "P"])
     files += saved(series(), tmp_path / "m", ImageType=["ORIGINAL", "PRIMARY", "M"])
     convert_one(files, tmp_path / "a.nii.gz")
-    image = nib.load(tmp_path / "a.nii.gz")
-    assert (image.shape, image.get_fdata().max() > 0) == ((32, 32, 24), True)
+    assert nib.load(tmp_path / "a.nii.gz").shape == (32, 32, 24)
 
 
 def test_truncated_pixels_are_named_by_instance(tmp_path):
@@ -148,7 +146,7 @@ def test_a_disk_that_takes_no_more_is_no_fault_of_the_study(tmp_path):
         error = refused(files, tmp_path / "a.nii.gz")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert isinstance(error, TryAgain)
+    assert (type(error), error.code) == (TryAgain, "conversion_stopped")
 
 
 @pytest.mark.parametrize("folder", TRUE)

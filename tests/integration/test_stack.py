@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,17 +22,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings of a stack that is up."""
-    chosen = Settings(
-        home=tmp_path_factory.mktemp("stack") / "home",
-        listener_host="127.0.0.1",
-        listener_port=free_port(),
-        airflow_url=f"http://127.0.0.1:{free_port()}",
-    )
-    up(chosen, report=lambda _words: None)
-    yield chosen
-    down(chosen)
+def settings() -> Iterator[Settings]:
+    """Settings of a stack that is up, in a folder that pytest does not close to other accounts."""
+    with tempfile.TemporaryDirectory(prefix="dbp-stack-", ignore_cleanup_errors=True) as folder:
+        chosen = Settings(
+            home=Path(folder) / "home",
+            listener_host="127.0.0.1",
+            listener_port=free_port(),
+            airflow_url=f"http://127.0.0.1:{free_port()}",
+        )
+        up(chosen, report=lambda _words: None)
+        yield chosen
+        down(chosen)
 
 
 def pid_of(settings: Settings, name: str) -> int:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,13 @@ HOST = "127.0.0.1"
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     return lay_out(Settings(home=tmp_path / "home"))
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Not pytest's folder: every start of pytest closes that one to PostgreSQL's account."""
+    with tempfile.TemporaryDirectory(prefix="dbp-stack-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -201,6 +209,8 @@ def test_down_and_status_of_a_home_that_never_ran_say_so(tmp_path) -> None:
 
 
 def test_parts_see_exactly_the_settings_that_were_chosen(monkeypatch) -> None:
+    for name in [name for name in os.environ if name.startswith("DBP_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("DBP_QUIET_SECONDS", "5")
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "SequentialExecutor")
     settings = Settings(airflow_password=SecretStr("hidden"))
@@ -226,9 +236,9 @@ def test_keys_and_password_are_private_and_outlive_a_restart(layout) -> None:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[tuple[Layout, Child]]:
+def cluster(open_folder: Path) -> Iterator[tuple[Layout, Child]]:
     """A running cluster in a folder whose path is too long for a socket and has a space."""
-    layout = lay_out(Settings(home=tmp_path / ("long " * 25) / "home"))
+    layout = lay_out(Settings(home=open_folder / ("long " * 25) / "home"))
     prepare_cluster(layout, choose_account())
     child = Child(postgres_part(layout, choose_account()))
     wait_until(lambda: is_ready(layout))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from math import log
 
 import numpy as np
 import pytest
@@ -56,11 +55,16 @@ def test_the_same_similarity_says_more_across_contrasts_where_it_is_rarer(calibr
     assert calibration.llr(0.5, same_contrast=False) > calibration.llr(0.5, same_contrast=True)
 
 
-def test_an_exponential_tail_gives_back_its_own_quantiles():
-    values = np.random.default_rng(0).exponential(1.0, 100_000)
-    assert tail_threshold(values, np.ones(100_000), 1e-4) == pytest.approx(log(1e4), rel=0.05)
-    rate = false_match_rate(values, np.ones(100_000), log(1e5))
-    assert rate == pytest.approx(1e-5, rel=0.5)
+def test_a_power_tail_below_one_gives_back_its_own_quantiles():
+    distance = np.random.default_rng(0).uniform(size=100_000) ** 0.1  # P(1 − s < d) = d^10
+    even = np.ones(len(distance))
+    assert tail_threshold(1 - distance, even, 1e-4) == pytest.approx(1 - 1e-4**0.1, abs=0.02)
+    assert false_match_rate(1 - distance, even, 1 - 1e-5**0.1) == pytest.approx(1e-5, rel=0.6)
+
+
+def test_a_threshold_for_a_cosine_is_below_one_however_few_the_pairs():
+    values = np.linspace(-0.2, 0.7, 30)
+    assert 0.7 < tail_threshold(values, np.ones(30), 1e-9) < 1
 
 
 def test_a_rate_beyond_all_seen_pairs_is_never_nought():

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from deepbrainprint.encoder.anatomy import from_brain, from_labels  # noqa: E402
 from deepbrainprint.encoder.recipe import BRAIN, Recipe  # noqa: E402
 from deepbrainprint.encoder.splines import SplineGrid, refine, refinement  # noqa: E402
-from deepbrainprint.encoder.synthesis import Draw, Scanner, curves  # noqa: E402
+from deepbrainprint.encoder.synthesis import Draw, Scanner, _field_of_view, curves  # noqa: E402
 
 RECIPE = Recipe("small", planes=(60, 90, 120), pixel_mm=5.0, window=BRAIN)
 
@@ -104,3 +104,13 @@ def test_shared_protocols_give_everyone_the_same_contrast(anatomy):
     inside = plain.flatten() > 0.5
     pair = torch.stack([plain.flatten()[inside], inverted.flatten()[inside]])
     assert torch.corrcoef(pair)[0, 1] < -0.8
+
+
+def test_some_severe_scans_are_cut_at_one_side_and_no_mild_one_is():
+    def share_cut(severity):
+        draw = Draw(torch.Generator().manual_seed(1), severity)
+        field = _field_of_view(torch.ones(500, 3, 32, 38), draw)
+        return (field.flatten(1).min(dim=1).values == 0).float().mean().item()
+
+    assert share_cut(0.0) == 0
+    assert 0.08 < share_cut(1.0) < 0.2

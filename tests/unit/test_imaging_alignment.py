@@ -1,0 +1,104 @@
+"""Alignment of heads whose true pose is known: the template itself, moved."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from deepbrainprint.imaging import registration, template
+from deepbrainprint.imaging.alignment import PRIOR, align, find
+from deepbrainprint.imaging.registration import Problem, exponential
+from deepbrainprint.records import Volume
+
+CORNERS = np.array([[x, y, z, 1.0] for x in (-60, 60) for y in (-90, 60) for z in (-40, 70)])
+
+
+@functools.cache
+def thin_template():
+    """The template at 2 mm: quick to align, and in no way special."""
+    affine = template.affine() @ np.diag([2.0, 2.0, 2.0, 1.0])
+    data = template.reference().data[::2, ::2, ::2].copy()
+    return Volume(data, affine), template.mask()[::2, ::2, ::2].copy()
+
+
+def pose(degrees=(0, 0, 0), shift=(0, 0, 0), scale=1.0):
+    """Where the template's world comes to lie in the scanner's."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix() * scale
+    matrix[:3, 3] = shift
+    return matrix
+
+
+def displacement(found, true):
+    return float(np.linalg.norm((CORNERS @ (found - true).T)[:, :3], axis=1).max())
+
+
+@pytest.mark.parametrize(
+    "true",
+    [
+        pose((25, 0, 0), (40, -80, 100)),
+        pose((-25, 15, 20)),
+        pose((0, -25, 25), scale=0.85),
+    ],
+    ids=["nodding", "turned every way", "small and turned"],
+)
+def test_a_moved_head_comes_back(true):
+    volume, mask = thin_template()
+    found = find(Volume(volume.data, true @ volume.affine), mask)
+    assert displacement(found, true) < 1.5  # mm, at the corners of the brain
+
+
+def test_contrast_does_not_matter():
+    volume, mask = thin_template()
+    inverted = Volume(np.where(mask, 300 - volume.data, 0).astype(np.float32), volume.affine)
+    assert displacement(find(inverted, mask), np.eye(4)) < 3
+
+
+def test_missing_slices_do_not_stretch_the_brain():
+    volume, mask = thin_template()
+    top = 62  # of 77 slices that hold brain
+    found = find(Volume(volume.data[:, :, :top], volume.affine), mask[:, :, :top])
+    assert displacement(found, np.eye(4)) < 2
+
+
+def test_an_aligned_brain_is_bytes_on_the_grid_and_figures_say_how_it_lies():
+    volume, mask = thin_template()
+    made = align(volume, mask)
+    assert (made.brain.shape, made.brain.dtype) == (template.SHAPE, np.uint8)
+    assert (made.brain.max(), made.brain[0, 0, 0]) == (255, 0)
+    assert made.scale == pytest.approx(1, abs=0.02)
+    assert made.residual < 0.1
+    assert made.quality["overlap"] > 0.97
+    assert made.quality["coverage"] == 1
+
+
+def test_the_same_input_gives_the_same_bits_and_brightness_does_not_matter():
+    volume, mask = thin_template()
+    brighter = Volume(volume.data * 4, volume.affine)
+    first, again, bright = (align(v, mask) for v in (volume, volume, brighter))
+    assert np.array_equal(first.brain, again.brain)
+    assert np.array_equal(first.brain, bright.brain)
+
+
+def test_the_gradient_of_the_loss_is_exact():
+    volume, mask = thin_template()
+    thinned = registration.thinned(volume, mask)
+    problem = Problem(
+        registration.target(*thinned, mm=8),
+        registration.source(*thinned, mm=8),
+        PRIOR,
+        np.zeros(3),
+        np.zeros(3),
+    )
+    at = np.random.default_rng(0).normal(size=12) * 2
+    steps = np.eye(12) * 1e-3
+    measured = [(problem.loss(at + s)[0] - problem.loss(at - s)[0]) / 2e-3 for s in steps]
+    assert np.allclose(problem.loss(at)[1], measured, rtol=0.02, atol=2e-5)
+
+
+def test_the_exponential_of_a_turn_is_a_rotation():
+    turned = exponential(1.2 * registration.GENERATORS[2])
+    assert np.allclose(turned, Rotation.from_rotvec([0, 0, 1.2]).as_matrix())
