@@ -7,16 +7,16 @@ HOME_OF_DEMO := demo-home
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: run test test-all lint lock freeze clean
+.PHONY: run test test-fast lint lock freeze clean
 
 run: $(VENV)/installed-run
 	$(BIN)/deepbrainprint demo --home $(HOME_OF_DEMO)
 
 test: $(VENV)/installed-test lint
-	$(BIN)/python -m pytest -m "not slow"
-
-test-all: $(VENV)/installed-test lint
 	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/installed-test lint
+	$(BIN)/python -m pytest -m "not slow"
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check

@@ -1,8 +1,8 @@
 """The one shared task decorator: retries, time limits and the translation of our errors.
 
-    NotApplicable             skip: a normal end
-    BadStudy, Misconfigured   fail at once: a retry cannot help
-    TryAgain, anything else   fail, and retry with growing pauses
+    NotApplicable                       skip: a normal end
+    BadStudy, Misconfigured, Conflict   fail at once: a retry cannot help
+    TryAgain, anything else             fail, and retry with growing pauses
 
 What Airflow logs and keeps is our own one-line message. The text of a foreign exception may hold
 what stood in a DICOM header, so only its type and the places it passed through are kept.
@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from deepbrainprint.errors import BadStudy, DeepBrainPrintError, Misconfigured, NotApplicable
+from deepbrainprint.errors import (
+    BadStudy,
+    Conflict,
+    DeepBrainPrintError,
+    Misconfigured,
+    NotApplicable,
+)
 
 if TYPE_CHECKING:
     from deepbrainprint.records import StudyRevision
@@ -70,7 +76,7 @@ def _translate(error: DeepBrainPrintError) -> Exception:
     message = f"{error} [{error.code}]"
     if isinstance(error, NotApplicable):
         return AirflowSkipException(message)
-    if isinstance(error, BadStudy | Misconfigured):
+    if isinstance(error, BadStudy | Misconfigured | Conflict):
         return AirflowFailException(message)
     return AirflowException(message)
 

@@ -66,10 +66,11 @@ def _known_instance(
 
 
 def _touch_study(connection: Connection, instance: Instance) -> StudyId:
-    row = fetch_one(
-        connection, "touch_study", study_uid=instance.study_uid, calling_ae=instance.calling_ae
+    values = {"study_uid": instance.study_uid, "calling_ae": instance.calling_ae}
+    row = fetch_one(connection, "touch_study", **values) or fetch_one(
+        connection, "insert_study", **values
     )
-    assert row is not None  # noqa: S101 — the statement always returns its row
+    assert row is not None  # noqa: S101 — the second statement always returns its row
     return StudyId(row[0])
 
 

@@ -54,9 +54,19 @@ def airflow_parts(layout: Layout, environment: dict[str, str]) -> list[Part]:
     ]
 
 
-def airflow_environment(layout: Layout) -> dict[str, str]:
-    """What every Airflow process needs beside the service's own variables."""
-    return {"AIRFLOW_HOME": str(layout.airflow), "NO_COLOR": "1"}
+def airflow_environment(layout: Layout, settings: Settings) -> dict[str, str]:
+    """What every Airflow process needs beside the service's own variables.
+
+    Runs share the cores: a numerical library that takes all of them for each run spends more time
+    waiting than computing.
+    """
+    threads = str(max(1, (os.cpu_count() or 1) // settings.maximum_open_runs))
+    libraries = ("OMP", "OPENBLAS", "MKL")
+    return {
+        "AIRFLOW_HOME": str(layout.airflow),
+        "NO_COLOR": "1",
+        **{f"{library}_NUM_THREADS": threads for library in libraries},
+    }
 
 
 def password_file(layout: Layout) -> Path:

@@ -68,7 +68,7 @@ def service_parts(layout: Layout, settings: Settings) -> list[Part]:
 def airflow_environment(layout: Layout, settings: Settings) -> dict[str, str]:
     """What Airflow and its tasks see."""
     environment = environment_of(settings, without=[_SECRET_OF_DISPATCHER])
-    return environment | airflow.airflow_environment(layout)
+    return environment | airflow.airflow_environment(layout, settings)
 
 
 def environment_of(settings: Settings, *, without: Iterable[str] = ()) -> dict[str, str]:

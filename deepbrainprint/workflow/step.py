@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,19 +51,18 @@ def perform(
     A repeat after success is harmless: work is written to be repeatable. A revision that a later
     one superseded is not worked on: NotApplicable. BadStudy is recorded as the end of the
     revision before it is raised on; other errors are recorded and leave it open for a retry.
+    Conflict when there is no such revision.
     """
-    started_at = datetime.now(UTC)
-    database = Database(settings.database_url.get_secret_value(), maximum_connections=2)
-    context = StepContext(settings, database, run)
-    try:
+    with closing(Database(settings.database_url.get_secret_value())) as database:
+        context = StepContext(settings, database, run)
         _refuse_superseded(context)
-        work(context)
+        started_at = datetime.now(UTC)
+        try:
+            work(context)
+        except DeepBrainPrintError as error:
+            _record_error(context, step, started_at, error)
+            raise
         _record_done(context, step, reached, started_at)
-    except DeepBrainPrintError as error:
-        _record_error(context, step, started_at, error)
-        raise
-    finally:
-        database.close()
     return run
 
 
@@ -102,8 +102,6 @@ def _record_error(
 
 
 def _end_of(error: DeepBrainPrintError) -> State | None:
-    if error.code == "superseded":
-        return None
     if isinstance(error, NotApplicable):
         return State.NOT_APPLICABLE
     return State.REJECTED if isinstance(error, BadStudy) else None

@@ -1,10 +1,15 @@
 -- name: touch_study
--- Find or create the study of a Study Instance UID; the row stays locked until commit, which is
--- what keeps a study from closing between an image's file and its row.
-insert into study (study_uid, calling_ae)
-values (%(study_uid)s, %(calling_ae)s)
-on conflict (study_uid) do update
-    set last_instance_at = now(), calling_ae = excluded.calling_ae
+-- The study of a Study Instance UID that we know; the row stays locked until commit, which is what
+-- keeps a study from closing between an image's file and its row.
+update study set last_instance_at = now(), calling_ae = %(calling_ae)s
+where study_uid = %(study_uid)s
+returning study_id;
+
+-- name: insert_study
+-- A study we did not know; when another association made it meanwhile, its row is locked instead.
+-- Apart from touch_study because every attempt to insert uses up a study id.
+insert into study (study_uid, calling_ae) values (%(study_uid)s, %(calling_ae)s)
+on conflict (study_uid) do update set last_instance_at = now()
 returning study_id;
 
 -- name: newest_revision
