@@ -30,7 +30,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def fingerprint(
-    paths: Annotated[list[Path], typer.Argument(help="NIfTI files or DICOM folders.")],
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="NIfTI files or DICOM folders.")],
     method: Method = ENCODER,
     out: Annotated[Path | None, typer.Option(help="Write the vectors to this .npz file.")] = None,
     as_json: AsJson = False,
@@ -57,8 +57,8 @@ def fingerprint(
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(help="NIfTI file or DICOM folder.")],
-    b: Annotated[Path, typer.Argument(help="NIfTI file or DICOM folder.")],
+    a: Annotated[Path, typer.Argument(exists=True, help="NIfTI file or DICOM folder.")],
+    b: Annotated[Path, typer.Argument(exists=True, help="NIfTI file or DICOM folder.")],
     method: Method = ENCODER,
     contrast_a: Annotated[Contrast | None, typer.Option(help="For a file that says none.")] = None,
     contrast_b: Annotated[Contrast | None, typer.Option(help="For a file that says none.")] = None,

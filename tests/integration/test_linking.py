@@ -1,0 +1,225 @@
+"""Linkage on a real database: vectors are made up, everything else is as in service."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepbrainprint.database import pipeline
+from deepbrainprint.database.arrivals import close_quiet_studies, record_instance
+from deepbrainprint.errors import BadStudy, Conflict, NotApplicable, TryAgain
+from deepbrainprint.linkage.calibration import Calibration, Line
+from deepbrainprint.records import (
+    Contrast,
+    HeaderIdentity,
+    Instance,
+    SeriesChoice,
+    State,
+    StudyId,
+    StudyRevision,
+)
+from deepbrainprint.settings import load_settings
+from deepbrainprint.workflow import ingest
+from deepbrainprint.workflow.step import perform
+from tests.rows import count, rows
+
+CALIBRATION = Calibration(Line(30.0, 0.5), Line(30.0, 0.3), 6.0, 0.0, 2.0, 100, {})
+RNG = np.random.default_rng(7)
+
+
+def somebody():
+    drawn = RNG.normal(size=512).astype(np.float32)
+    return drawn / np.linalg.norm(drawn)
+
+
+def again(vector, noise=0.3):
+    """Another scan of the same person; cosine about 1 / √(1 + noise²)."""
+    drawn = vector + noise * somebody()
+    return drawn / np.linalg.norm(drawn)
+
+
+class Site:
+    """A database with an active bundle, into which encoded studies are put."""
+
+    def __init__(self, database, url, home):
+        self.database = database
+        self.settings = load_settings(database_url=url, home=home)
+        self.sent = 0
+        with database.transaction() as connection:
+            pipeline.ensure_bundle(
+                connection,
+                encoder_version="made-up",
+                encoder_digest="0",
+                preprocessing_version="1",
+                calibration=CALIBRATION.to_json(),
+            )
+
+    def receive(self, vector, *, header="", contrast=Contrast.T1W, study=None, quality=None):
+        """A closed, encoded revision of a new study, or of one that is there."""
+        self.sent += 1
+        uid = f"1.2.{study or self.sent}"
+        path = Path(f"{self.sent}.dcm")
+        instance = Instance(uid, "1.2.1", f"1.9.{self.sent}", "1", "1", path, 1, "a" * 64, "AE")
+        with self.database.transaction() as connection:
+            record_instance(connection, instance, HeaderIdentity(patient_id=header))
+            (run,) = close_quiet_studies(connection, quiet_seconds=0)
+            choice = SeriesChoice("1.2.1", 1, contrast, True, 1.0, "made up", 1)
+            scan = pipeline.ensure_scan(connection, run, choice, folder=Path("none"))
+            pipeline.set_quality(connection, scan, quality or {})
+            encoder = pipeline.active_bundle(connection).encoder_id
+            pipeline.insert_fingerprint(connection, scan, encoder, vector=vector, input_digest="0")
+        return run
+
+    def link(self, run):
+        ingest.link(self.settings, run)
+        return self.decision(run)
+
+    def decision(self, run):
+        (found,) = rows(
+            self.database,
+            "select verdict, patient_id, reasons from decision "
+            "where study_id = %s and revision = %s",
+            run.study_id,
+            run.revision,
+        )
+        return found
+
+
+@pytest.fixture
+def site(database, database_url, tmp_path):
+    return Site(database, database_url, tmp_path)
+
+
+def test_a_first_study_makes_a_patient_and_a_second_one_is_linked_to_it(site):
+    person = somebody()
+    first = site.link(site.receive(person))
+    second = site.link(site.receive(again(person), header="another id"))
+    assert first[0] == "new_patient"
+    assert second == ("linked", first[1], ["brain_matches", "header_differs"])
+
+
+def test_somebody_else_is_another_patient(site):
+    first = site.link(site.receive(somebody()))
+    second = site.link(site.receive(somebody()))
+    assert (second[0], count(site.database, "patient")) == ("new_patient", 2)
+    assert first[1] != second[1]
+
+
+def test_a_header_that_names_somebody_else_goes_to_review(site):
+    anna, berta = somebody(), somebody()
+    site.link(site.receive(anna, header="A1"))
+    site.link(site.receive(berta, header="B2"))
+    verdict, patient, reasons = site.link(site.receive(again(berta), header="A1"))
+    assert (verdict, patient) == ("review", None)
+    assert "identity_conflict" in reasons
+
+
+@pytest.mark.parametrize("dummy", ["", "***", "0000", "ANONYMOUS"])
+def test_a_dummy_patient_id_says_nothing_about_anybody(site, dummy):
+    site.link(site.receive(somebody(), header=dummy))
+    assert site.link(site.receive(somebody(), header=dummy))[0] == "new_patient"
+
+
+def test_the_same_cosine_is_weighed_by_whether_the_contrast_is_the_same(site):
+    person = somebody()
+    site.link(site.receive(person))
+    weak = again(person, noise=1.6)  # cosine about 0.53: weak for one contrast, strong across two
+    assert site.link(site.receive(weak))[0] == "review"
+    across = site.link(site.receive(weak, contrast=Contrast.T2W))
+    assert (across[0], "cross_contrast" in across[2]) == ("linked", True)
+
+
+def test_a_scan_of_low_quality_goes_to_review(site):
+    person = somebody()
+    site.link(site.receive(person))
+    poor = site.link(site.receive(again(person), quality={"low_quality": 1.0}))
+    assert (poor[0], poor[2][0]) == ("review", "low_quality")
+
+
+def test_linking_twice_decides_once(site):
+    run = site.receive(somebody())
+    assert site.link(run) == site.link(run)
+    assert count(site.database, "decision") == 1
+
+
+def test_a_later_revision_stays_with_the_record_of_its_study(site):
+    person = somebody()
+    first = site.receive(person)
+    patient = site.link(first)[1]
+    later = site.receive(again(person, 0.05), study=1)
+    assert (later.study_id, later.revision) == (first.study_id, 2)
+    assert site.link(later)[:2] == ("new_patient", patient)
+    assert count(site.database, "patient") == 1
+
+
+def test_a_person_s_decision_is_never_replaced_by_the_machine(site):
+    person = somebody()
+    site.link(site.receive(person))
+    run = site.receive(somebody())
+    rows(
+        site.database,
+        "insert into decision (study_id, revision, verdict, patient_id, reasons, bundle_id, "
+        "gallery_size, decided_by) values (%s, 1, 'linked', 1, '{}', 1, 1, 'reader 1')",
+        run.study_id,
+    )
+    assert site.link(run)[0] == "linked"
+    assert count(site.database, "decision") == 2
+
+
+def test_first_studies_of_one_new_patient_at_the_same_time_make_one_patient(site):
+    person = somebody()
+    runs = [site.receive(again(person)) for _ in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        verdicts = [decision[0] for decision in pool.map(site.link, runs)]
+    assert sorted(verdicts) == ["linked"] * 5 + ["new_patient"]
+    assert count(site.database, "patient") == 1
+
+
+def test_a_lost_gallery_file_changes_no_decision(site):
+    people = [somebody() for _ in range(40)]
+    for person in people:
+        site.link(site.receive(person))
+    (snapshot,) = site.settings.gallery_folder.glob("*.faiss")
+    before = site.link(site.receive(again(people[3])))
+    snapshot.write_bytes(b"damaged")
+    after = site.link(site.receive(again(people[3])))
+    assert before[:2] == after[:2]
+    assert before[0] == "linked"
+
+
+def test_a_study_that_cannot_be_used_ends_with_its_reason(site):
+    def refuse(_):
+        raise BadStudy("slices 3 to 5 are missing: send them again", code="missing_slices")
+
+    run = site.receive(somebody())
+    with pytest.raises(BadStudy):
+        perform(site.settings, run, step="convert", reached=State.CONVERTED, work=refuse)
+    found = rows(site.database, "select state, reason_code, reason from study_revision")
+    assert found == [("rejected", "missing_slices", "slices 3 to 5 are missing: send them again")]
+
+
+def test_trouble_that_may_pass_leaves_the_study_open_for_a_retry(site):
+    def stumble(_):
+        raise TryAgain("the disk is full: free space", code="disk_full")
+
+    run = site.receive(somebody())
+    with pytest.raises(TryAgain):
+        perform(site.settings, run, step="convert", reached=State.CONVERTED, work=stumble)
+    assert rows(site.database, "select state from study_revision") == [("queued",)]
+    assert rows(site.database, "select outcome from step_run") == [("TryAgain",)]
+
+
+def test_a_superseded_revision_is_not_worked_on(site):
+    first = site.receive(somebody())
+    site.receive(somebody(), study=1)
+    with pytest.raises(NotApplicable, match="superseded"):
+        ingest.link(site.settings, first)
+    assert count(site.database, "decision") == 0
+
+
+def test_a_run_of_a_study_that_does_not_exist_is_refused(site):
+    with pytest.raises(Conflict, match="does not exist"):
+        ingest.link(site.settings, StudyRevision(StudyId(999), 1))

@@ -1,0 +1,79 @@
+"""Around training: what is learned from, what is held out, and which pairs are compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from deepbrainprint.errors import BadStudy  # noqa: E402
+from deepbrainprint.workflow.anatomies import Source, brain_of, painted, sources  # noqa: E402
+from deepbrainprint.workflow.evidence import joined, pair_scores  # noqa: E402
+from deepbrainprint.workflow.known_people import KnownScan, genuine_pairs, known_scans  # noqa: E402
+from deepbrainprint.workflow.training import parted  # noqa: E402
+
+
+def _source(kind, number):
+    path = Path(kind) / f"{number}.nii.gz"
+    return Source(f"{kind}/{number}", "0", path, path)
+
+
+def test_the_last_sixth_of_each_kind_is_held_out():
+    found = [_source("t1w", i) for i in range(12)] + [_source("labels", i) for i in range(3)]
+    learned, held = parted(found)
+    assert [s.name for s in held] == ["labels/2", "t1w/10", "t1w/11"]
+    assert not set(learned) & set(held)
+    assert len(learned) == 12
+
+
+def test_a_folder_without_brains_is_refused(tmp_path):
+    with pytest.raises(BadStudy, match="name the folder above them"):
+        sources(tmp_path, tmp_path)
+
+
+def test_the_brain_of_a_label_map_fills_its_sulci_and_leaves_the_skull():
+    labels = np.full((40, 40, 40), 516, dtype=np.int16)  # skull
+    labels[8:32, 8:32, 8:32] = 24  # fluid
+    labels[10:30, 10:30, 10:30] = 3  # cortex
+    labels[18:20, 18:20, 10:30] = 24  # a sulcus
+    mask = brain_of(labels)
+    assert mask[19, 19, 20]
+    assert not mask[4, 4, 4]
+    assert not mask[8, 8, 8]
+
+
+def test_a_painted_label_map_has_dark_fluid_and_bright_white_matter():
+    levels = painted(np.array([0, 4, 3, 2], dtype=np.int16))
+    assert levels[0] == 0 < levels[1] < levels[2] < levels[3]
+
+
+def test_pairs_are_told_apart_by_person_and_by_contrast():
+    vectors = np.array([[1, 0], [1, 0], [0, 1], [0.6, 0.8]], dtype=np.float32)
+    same, cross = pair_scores(
+        vectors, np.array([7, 7, 7, 8]), np.array([0, 0, 1, 1]), source="real"
+    )
+    assert same.genuine.tolist() == [1.0]
+    assert same.impostor == pytest.approx([0.8])
+    assert cross.genuine.tolist() == [0.0, 0.0]
+    assert cross.impostor_people.tolist() == [[7, 8], [7, 8]]
+
+
+def test_groups_are_joined_without_pairs_between_them():
+    vectors = np.eye(2, dtype=np.float32)
+    group = pair_scores(vectors, np.array([0, 1]), np.array([0, 0]), source="generated")
+    same, cross = joined([group, group])
+    assert (len(same.impostor), len(cross.impostor)) == (2, 0)
+
+
+def test_a_genuine_pair_is_ranked_among_scans_of_others_both_ways():
+    scans = [KnownScan(Path(n), n, s, "T1w") for n, s in (("a", "p"), ("b", "p"), ("c", "q"))]
+    vectors = np.array([[1, 0], [0.6, 0.8], [0, 1]], dtype=np.float32)
+    (pair,) = genuine_pairs(scans, vectors, np.array([0, 0, 1]))
+    assert (pair["similarity"], pair["rank"], pair["rank_back"]) == (0.6, 1, 2)
+
+
+def test_a_folder_without_a_manifest_has_no_known_people(tmp_path):
+    assert known_scans(tmp_path) == []
