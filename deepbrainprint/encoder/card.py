@@ -11,7 +11,7 @@ from typing import Any
 from deepbrainprint.errors import Misconfigured
 
 CARD, GRAPH = "card.json", "encoder.onnx"
-SHIPPED_VERSION = "first-light-1"
+SHIPPED_VERSION = "first-light-94e8b585"
 
 
 @dataclass(frozen=True)

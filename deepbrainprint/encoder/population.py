@@ -13,7 +13,7 @@ from deepbrainprint.encoder.anatomy import Anatomy
 from deepbrainprint.encoder.network import EncoderNetwork
 from deepbrainprint.encoder.recipe import Recipe
 from deepbrainprint.encoder.synthesis import Draw, Scanner, curves
-from deepbrainprint.records import FloatArray
+from deepbrainprint.records import ByteArray, FloatArray
 
 CONTRASTS = (0, 0, 1, 2)  # scans of each person: two in one contrast, one each in two others
 AT_ONCE = 20  # people drawn and encoded together
@@ -29,6 +29,14 @@ class Population:
     vectors: FloatArray
     people: npt.NDArray[np.int64]
     contrasts: npt.NDArray[np.int64]
+
+
+@torch.inference_mode()
+def encode_slices(network: EncoderNetwork, slices: ByteArray) -> FloatArray:
+    """Unit vectors (B, 512) of slices (B, P, 182, 218), by torch as the exported graph would."""
+    network.eval()
+    vectors: FloatArray = network(torch.from_numpy(slices)).numpy()
+    return vectors
 
 
 @torch.inference_mode()

@@ -47,7 +47,7 @@ class Recipe:
     temperature: float = 0.07  # τ of NT-Xent
     contrastive_weight: float = 1e4
     head_width: int = 2048
-    shrinkage: float = 1.0  # of the whitening after training
+    shrinkage: float = 5.0  # of the whitening after training
     seed: int = 20261121
     check_every: int = 40  # steps between validations and checkpoints
 

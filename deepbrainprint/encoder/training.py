@@ -22,6 +22,7 @@ from deepbrainprint.encoder.recipe import Recipe
 from deepbrainprint.encoder.retrieval import pair_accuracy
 from deepbrainprint.encoder.synthesis import Draw, Scanner
 
+FRAMEWORK = f"torch {torch.__version__}"
 METRICS = "metrics.jsonl"
 CHECK_PEOPLE = 96
 

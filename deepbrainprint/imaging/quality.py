@@ -23,9 +23,9 @@ from deepbrainprint.imaging.alignment import Alignment
 from deepbrainprint.imaging.volume import spacing
 from deepbrainprint.records import MaskArray, Volume
 
-DOUBTFUL_RESIDUAL = 0.7
+DOUBTFUL_RESIDUAL = 0.75
 LEAST_COVERAGE = 0.85
-LEAST_OVERLAP = 0.88
+LEAST_OVERLAP = 0.9
 MOST_NOISE = 0.12
 THICK_MM = 6.5
 SCALES = (0.45, 1.2)

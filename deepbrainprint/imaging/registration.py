@@ -35,6 +35,8 @@ BINS = 32
 TINY = 1e-12
 WORKING_MM = 2.5  # resolution of the search; the result is resampled from the full one
 MARGIN_MM = 30.0
+EVENING_MM = 22.0
+FWHM = 2.355  # width at half height of a Gaussian, in standard deviations
 RIM_MM = 10.0  # how far around the brain points are compared
 RADIUS = 60.0  # mm: makes one unit of a matrix parameter move the cortex as far as one mm does
 
@@ -62,8 +64,8 @@ class Prior:
 
     scale: float = 0.0  # expected coefficient of the scale generator: √3 · log of the scale
     scale_weight: float = 0.5
-    shape_weight: float = 2.0  # of stretch and shear together
-    outline_weight: float = 0.5
+    shape_weight: float = 4.0  # of stretch and shear together
+    outline_weight: float = 0.7
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Source:
 
 
 def thinned(volume: Volume, mask: MaskArray) -> tuple[Volume, FloatArray]:
-    """Return the brain in voxels of about WORKING_MM, values 0…1, and its outline likewise.
+    """Return the brain, evened, in voxels of about WORKING_MM, and its outline, both 0…1.
 
     What is far from the brain is cut off; MARGIN_MM of empty space stay, unless the field of view
     ends before that.
@@ -98,7 +100,24 @@ def thinned(volume: Volume, mask: MaskArray) -> tuple[Volume, FloatArray]:
     data = np.clip((volume.data[box] - lowest) / max(highest - lowest, 1e-6), 0, 1) * mask[box]
     step = np.eye(4)
     step[:3, :3], step[:3, 3] = np.diag(block), low + (block - 1) / 2
-    return Volume(averaged(data, block), volume.affine @ step), averaged(mask[box], block)
+    affine, outline = volume.affine @ step, averaged(mask[box], block)
+    return Volume(evened(averaged(data, block), outline, spacing(affine)), affine), outline
+
+
+def evened(data: FloatArray, outline: FloatArray, size: Vector) -> FloatArray:
+    """Divide by the local mean within the brain, over EVENING_MM; the result is 0…1 inside.
+
+    Shading of the receive coil is smooth and goes; the edges that alignment lives on stay.
+    """
+    sigma = EVENING_MM / FWHM / size
+    local, inside = (
+        ndimage.gaussian_filter(part, sigma, truncate=3, mode="constant") for part in (data, outline)
+    )
+    # the least mean keeps rims and voids from being blown up
+    even = np.where(outline > 0, data / np.maximum(local / np.maximum(inside, 1e-3), 0.05), 0)
+    top = max(float(np.percentile(even[outline > 0.5], 99)), 1e-6)
+    result: FloatArray = np.clip(even / top, 0, 1).astype(np.float32)
+    return result
 
 
 def _crop(mask: MaskArray, margin: Whole, block: Whole) -> tuple[Whole, Whole]:
@@ -144,7 +163,7 @@ def source(brain: Volume, outline: FloatArray, *, mm: float) -> Source:
 
 def _blurred(data: FloatArray, size: Vector, mm: float) -> FloatArray:
     """Gaussian blur from voxels of `size` to a resolution (FWHM) of `mm`."""
-    sigma = np.sqrt(np.maximum(mm**2 - size**2, 0)) / 2.355 / size
+    sigma = np.sqrt(np.maximum(mm**2 - size**2, 0)) / FWHM / size
     smooth: FloatArray = ndimage.gaussian_filter(data, sigma, truncate=3, mode="nearest")
     return smooth
 

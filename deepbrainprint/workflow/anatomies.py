@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from deepbrainprint.encoder.anatomy import T1W_LEVELS, TISSUES, Anatomy, from_brain, from_labels
 from deepbrainprint.errors import BadStudy
-from deepbrainprint.imaging import template
+from deepbrainprint.imaging import PREPROCESSING_VERSION, template
 from deepbrainprint.imaging.alignment import align
 from deepbrainprint.imaging.volume import read
 from deepbrainprint.records import AffineArray, ByteArray, MaskArray, Volume
@@ -55,7 +55,7 @@ def sources(data: Path, cache: Path) -> list[Source]:
 def _source(path: Path, cache: Path) -> Source:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     name = f"{path.parent.name}/{path.name.removesuffix('.nii.gz')}"
-    return Source(name, digest, path, cache / f"{digest[:16]}.npz")
+    return Source(name, digest, path, cache / f"{digest[:16]}-{PREPROCESSING_VERSION}.npz")
 
 
 def prepared(found: Sequence[Source]) -> Iterator[Anatomy]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from deepbrainprint.encoder.network import EncoderNetwork
+from deepbrainprint.encoder.population import encode_slices
 from deepbrainprint.imaging import PREPROCESSING_VERSION, brain, slices, volume
 from deepbrainprint.records import ByteArray, FloatArray
 
@@ -53,17 +53,15 @@ def known_brain(scan: KnownScan, cache: Path) -> ByteArray:
     return aligned
 
 
-@torch.inference_mode()
 def fingerprints_of(
     scans: Sequence[KnownScan], network: EncoderNetwork, planes: Sequence[int], cache: Path
 ) -> FloatArray:
     """Unit vectors (N, 512), in the order of `scans`."""
     vectors = [
-        network(torch.from_numpy(slices.axial(known_brain(scan, cache), tuple(planes)))[None])
+        encode_slices(network, slices.axial(known_brain(scan, cache), planes)[np.newaxis])
         for scan in scans
     ]
-    made: FloatArray = torch.cat(vectors).numpy()
-    return made
+    return np.concatenate(vectors)
 
 
 def genuine_pairs(

@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from deepbrainprint.encoder.anatomy import Anatomy
 from deepbrainprint.encoder.card import GRAPH, sha256_of, write_card
 from deepbrainprint.encoder.curves import plot_curves, read_metrics
-from deepbrainprint.encoder.export import export
+from deepbrainprint.encoder.export import Exported, export
 from deepbrainprint.encoder.network import EncoderNetwork
 from deepbrainprint.encoder.population import Population, draw_population
 from deepbrainprint.encoder.recipe import Recipe
 from deepbrainprint.encoder.retrieval import right_ranks
-from deepbrainprint.encoder.training import METRICS, Report, fit
+from deepbrainprint.encoder.training import FRAMEWORK, METRICS, Report, fit
 from deepbrainprint.encoder.whitening import whiten
 from deepbrainprint.imaging import PREPROCESSING_VERSION, slices
 from deepbrainprint.linkage import calibration
@@ -45,26 +44,23 @@ def train(data: Path, out: Path, recipe: Recipe, report: Report) -> Path:
     found = sources(data, out / "cache")
     learned, held = parted(found)
     anatomies = dict(zip([s.name for s in found], prepared(found), strict=True))
-    held_anatomies = [anatomies[s.name] for s in held]
-    (out / "run").mkdir(parents=True, exist_ok=True)
-    network = fit([anatomies[s.name] for s in learned], held_anatomies, recipe, out / "run", report)
+    known = [anatomies[s.name] for s in learned]
+    fresh = [anatomies[s.name] for s in held]
 
-    whiten(network, [anatomies[s.name] for s in learned], recipe)
-
-    folder = out / "encoder"
+    run, folder = out / "run", out / "encoder"
+    run.mkdir(parents=True, exist_ok=True)
     folder.mkdir(exist_ok=True)
+    network = fit(known, fresh, recipe, run, report)
+    whiten(network, known, recipe)
     exported = export(network, probes(held, recipe), folder / GRAPH)
-    metrics = read_metrics(out / "run" / METRICS)
+    metrics = read_metrics(run / METRICS)
     plot_curves(metrics, folder / CURVES)
-    groups = populations(network, held_anatomies, recipe)
+
+    groups = populations(network, fresh, recipe)
     real, pairs = real_scores(data, out / "cache", {s.path for s in learned}, network, recipe)
     calibrated = calibration.fit([*generated_scores(groups), *real], seed=recipe.seed)
     document = {
-        "version": f"{recipe.name}-{sha256_of(folder / GRAPH)[:8]}",
-        "planes": list(recipe.planes),
-        "preprocessing_version": PREPROCESSING_VERSION,
-        "graph": asdict(exported),
-        "recipe": recipe.as_json(),
+        **described_encoder(exported, recipe, folder),
         "data": [described(s, held_out=s in held) for s in found],
         "training": described_run(metrics),
         "results": {"generated": generated_results(groups), "real_pairs": pairs},
@@ -145,6 +141,17 @@ def real_scores(
     return scores, genuine_pairs(scans, vectors, people)
 
 
+def described_encoder(exported: Exported, recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """What the encoder is; its version is the recipe's name and the start of the graph's digest."""
+    return {
+        "version": f"{recipe.name}-{sha256_of(folder / GRAPH)[:8]}",
+        "planes": list(recipe.planes),
+        "preprocessing_version": PREPROCESSING_VERSION,
+        "graph": asdict(exported),
+        "recipe": recipe.as_json(),
+    }
+
+
 def described(source: Source, *, held_out: bool) -> dict[str, str]:
     """A source as the card names it."""
     role = "held out" if held_out else "learned from"
@@ -159,6 +166,6 @@ def described_run(metrics: Sequence[dict[str, float]]) -> dict[str, Any]:
         "hours": round(metrics[-1]["seconds"] / 3600, 3),
         "cpu_cores": os.cpu_count(),
         "machine": platform.machine(),
-        "torch": torch.__version__,
+        "framework": FRAMEWORK,
         "final_held_out_accuracy": checks[-1] if checks else None,
     }

@@ -9,11 +9,11 @@ import pytest
 
 pytest.importorskip("torch")
 
-from deepbrainprint.errors import BadStudy  # noqa: E402
-from deepbrainprint.workflow.anatomies import Source, brain_of, painted, sources  # noqa: E402
-from deepbrainprint.workflow.evidence import joined, pair_scores  # noqa: E402
-from deepbrainprint.workflow.known_people import KnownScan, genuine_pairs, known_scans  # noqa: E402
-from deepbrainprint.workflow.training import parted  # noqa: E402
+from deepbrainprint.errors import BadStudy
+from deepbrainprint.workflow.anatomies import Source, brain_of, painted, sources
+from deepbrainprint.workflow.evidence import joined, pair_scores
+from deepbrainprint.workflow.known_people import KnownScan, genuine_pairs, known_scans
+from deepbrainprint.workflow.training import parted
 
 
 def _source(kind, number):
