@@ -192,7 +192,9 @@ def train(
     from deepbrainprint.encoder.recipe import named_recipe  # noqa: PLC0415
     from deepbrainprint.workflow import training  # noqa: PLC0415 — loads torch
 
-    changes = {name: value for name, value in (("minutes", minutes), ("steps", steps)) if value}
+    changes: dict[str, float] = {"minutes": minutes} if minutes else {}
+    if steps:
+        changes = {"steps": steps, "minutes": 0.0}  # by the clock or by steps, not both
     columns = (
         *Progress.get_default_columns()[:-1],
         TimeRemainingColumn(),

@@ -56,6 +56,8 @@ def _generators() -> Vector:
 
 
 GENERATORS = _generators()
+# how far the search may go: 200 mm, half a turn, a factor of two
+REACH = [(-200.0, 200.0)] * 3 + [(-3.2 * RADIUS, 3.2 * RADIUS)] * 3 + [(-RADIUS, RADIUS)] * 6
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def evened(data: FloatArray, outline: FloatArray, size: Vector) -> FloatArray:
     """
     sigma = EVENING_MM / FWHM / size
     local, inside = (
-        ndimage.gaussian_filter(part, sigma, truncate=3, mode="constant") for part in (data, outline)
+        ndimage.gaussian_filter(part, sigma, truncate=3, mode="constant")
+        for part in (data, outline)
     )
     # the least mean keeps rims and voids from being blown up
     even = np.where(outline > 0, data / np.maximum(local / np.maximum(inside, 1e-3), 0.05), 0)
@@ -259,8 +262,9 @@ class Problem:
             return value, gradient[:free]
 
         found = optimize.minimize(
-            reduced, start[:free], jac=True, method="L-BFGS-B", options={"maxiter": iterations}
-        )
+            reduced, start[:free], jac=True, method="L-BFGS-B", bounds=REACH[:free],
+            options={"maxiter": iterations},
+        )  # fmt: skip
         return float(found.fun), np.concatenate([found.x, start[free:]])
 
 
