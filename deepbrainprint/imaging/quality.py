@@ -6,7 +6,7 @@
 | scale        | 1    | volume of the scan's brain relative to the template's             |
 | stretch      | 1    | largest over smallest stretch of the alignment                    |
 | residual     | 1    | template variance that the scan leaves unexplained, 0 best        |
-| overlap      | 1    | Dice of the aligned mask and the template's where the scan reaches|
+| overlap      | 1    | Dice of aligned mask and template's brain where the scan reaches  |
 | coverage     | 1    | share of the template's brain inside the field of view            |
 | slice_mm     | mm   | longest edge of a voxel                                           |
 | noise        | 1    | standard deviation of the noise over the range of the brain       |

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +28,6 @@ class Service:
         """The JSON document of one command."""
         return json.loads(run(*words, "--json", "--home", str(self.home)).stdout)
 
-    def study_of(self, study_uid_suffix: int) -> dict[str, Any]:
-        """One study by our id."""
-        return next(s for s in self.ask("studies") if s["study_id"] == study_uid_suffix)
-
     def settled(self, *, studies: int, seconds: float = 900.0) -> list[dict[str, Any]]:
         """All studies, once there are so many and every one has ended."""
         deadline = time.monotonic() + seconds
@@ -50,9 +47,11 @@ def run(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory):
-    home = tmp_path_factory.mktemp("acceptance") / "home"
-    played = run("demo", "--home", str(home), "--json", check=False)
-    assert played.stdout, played.stderr
-    yield Service(home, json.loads(played.stdout), played.returncode)
-    run("down", "--home", str(home), check=False)
+def service():
+    # not under pytest's own folder, which is closed to PostgreSQL's account when root runs this
+    with tempfile.TemporaryDirectory(prefix="acceptance-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder) / "home"
+        played = run("demo", "--home", str(home), "--json", check=False)
+        assert played.stdout, played.stderr
+        yield Service(home, json.loads(played.stdout), played.returncode)
+        run("down", "--home", str(home), check=False)
