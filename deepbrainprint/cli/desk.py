@@ -128,7 +128,7 @@ def _link_line(link: LinkReport, near: list[CandidateReport]) -> dict[str, Any]:
         "patient": link.patient_id,
         "best candidate": best and best.patient_id,
         "similarity": best and best.similarity,
-        "log odds": best and best.llr,
+        "evidence": best and best.llr,
         "reasons": link.reasons,
         "by": link.decided_by,
         "encoder": link.encoder_version,
