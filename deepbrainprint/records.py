@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import NewType, Self
@@ -207,16 +206,3 @@ class Decision:
     patient_id: PatientId | None
     candidates: tuple[Candidate, ...]
     gallery_size: int
-
-
-@dataclass(frozen=True)
-class StudySummary:
-    """One line of `deepbrainprint studies`."""
-
-    revision: StudyRevision
-    state: State
-    reason_code: str
-    reason: str
-    instances: int
-    calling_ae: str
-    last_instance_at: datetime

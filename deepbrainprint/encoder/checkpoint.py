@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-TENSORS, NOTES = "checkpoint.safetensors", "checkpoint.json"
+NOTES = "checkpoint.json"
 
 
 @dataclass(frozen=True)

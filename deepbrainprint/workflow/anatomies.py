@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import structlog
 from scipy import ndimage
 
 from deepbrainprint.encoder.anatomy import T1W_LEVELS, TISSUES, Anatomy, from_brain, from_labels
+from deepbrainprint.encoder.card import sha256_of
 from deepbrainprint.errors import BadStudy
 from deepbrainprint.imaging import PREPROCESSING_VERSION, template
 from deepbrainprint.imaging.alignment import align
@@ -53,7 +53,7 @@ def sources(data: Path, cache: Path) -> list[Source]:
 
 
 def _source(path: Path, cache: Path) -> Source:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = sha256_of(path)
     name = f"{path.parent.name}/{path.name.removesuffix('.nii.gz')}"
     return Source(name, digest, path, cache / f"{digest[:16]}-{PREPROCESSING_VERSION}.npz")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from deepbrainprint.database import arrivals, pipeline
-from deepbrainprint.errors import TryAgain
-from deepbrainprint.records import ByteArray, SeriesChoice, State, StudyRevision, Volume
+from deepbrainprint.errors import Misconfigured, TryAgain
+from deepbrainprint.records import ByteArray, EncoderId, SeriesChoice, State, StudyRevision, Volume
 from deepbrainprint.settings import Settings
 from deepbrainprint.workflow.step import StepContext, perform
 
@@ -118,18 +118,27 @@ def _encode(context: StepContext) -> None:
     from deepbrainprint.workflow.fingerprinting import digest_of  # noqa: PLC0415
 
     encoder = open_encoder(context.settings.encoder_path)
+    encoder_id = _active_encoder(context, encoder.version)
     for scan in context.scans():
         views = _load_slices(context.scan_folder(scan) / SLICES)
         vector = encoder.encode(views[np.newaxis])[0]  # (512,)
         with context.database.transaction() as connection:
-            bundle = pipeline.active_bundle(connection)
             pipeline.insert_fingerprint(
-                connection,
-                scan.scan_id,
-                bundle.encoder_id,
-                vector=vector,
-                input_digest=digest_of(views),
+                connection, scan.scan_id, encoder_id, vector=vector, input_digest=digest_of(views)
             )
+
+
+def _active_encoder(context: StepContext, version: str) -> EncoderId:
+    """The active encoder's id; its fingerprints cannot be compared with those of another."""
+    with context.database.transaction() as connection:
+        bundle = pipeline.active_bundle(connection)
+    if bundle.encoder_version != version:
+        raise Misconfigured(
+            f"encoder {bundle.encoder_version} is active here, but DBP_ENCODER_PATH gives "
+            f"{version}: point it back, or begin with a new database",
+            code="encoder_not_active",
+        )
+    return bundle.encoder_id
 
 
 def _save_whole(path: Path, views: ByteArray) -> None:

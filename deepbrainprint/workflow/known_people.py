@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deepbrainprint.encoder.card import sha256_of
 from deepbrainprint.encoder.network import EncoderNetwork
 from deepbrainprint.encoder.population import encode_slices
 from deepbrainprint.imaging import PREPROCESSING_VERSION, brain, slices, volume
@@ -43,7 +43,7 @@ def known_scans(data: Path) -> list[KnownScan]:
 
 def known_brain(scan: KnownScan, cache: Path) -> ByteArray:
     """The aligned brain (182, 218, 182) of a scan, kept in `cache` by digest and preprocessing."""
-    digest = hashlib.sha256(scan.path.read_bytes()).hexdigest()[:16]
+    digest = sha256_of(scan.path)[:16]
     kept = cache / f"known-{digest}-{PREPROCESSING_VERSION}.npz"
     if not kept.is_file():
         cache.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import pytest
 
 from deepbrainprint.database import pipeline
 from deepbrainprint.database.arrivals import close_quiet_studies, record_instance
-from deepbrainprint.errors import BadStudy, Conflict, NotApplicable, TryAgain
+from deepbrainprint.errors import BadStudy, Conflict, Misconfigured, NotApplicable, TryAgain
 from deepbrainprint.linkage.calibration import Calibration, Line
 from deepbrainprint.records import (
     Contrast,
@@ -137,6 +137,13 @@ def test_a_scan_of_low_quality_goes_to_review(site):
     site.link(site.receive(person))
     poor = site.link(site.receive(again(person), quality={"low_quality": 1.0}))
     assert (poor[0], poor[2][0]) == ("review", "low_quality")
+
+
+def test_fingerprints_of_an_encoder_that_is_not_active_are_refused(site):
+    run = site.receive(somebody())
+    with pytest.raises(Misconfigured, match="encoder made-up is active here"):
+        ingest.encode(site.settings, run)
+    assert count(site.database, "fingerprint") == 1
 
 
 def test_linking_twice_decides_once(site):
