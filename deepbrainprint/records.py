@@ -112,6 +112,24 @@ class StudyRevision:
 
 
 @dataclass(frozen=True)
+class ImageFacts:
+    """What the header says of an image's place among others (DICOM PS3.3 C.7); no identity."""
+
+    modality: str = ""
+    series_number: int | None = None
+    instance_number: int | None = None
+    slice_position: float | None = None  # mm along the slice normal; None when not said
+    frames: int | None = None  # None: not a multi-frame image
+    image_rows: int | None = None
+    image_columns: int | None = None
+    body_part: str = ""
+    manufacturer: str = ""
+    model: str = ""
+    study_instances: int | None = None  # (0020,1208)
+    series_instances: int | None = None  # (0020,1209)
+
+
+@dataclass(frozen=True)
 class Instance:
     """One received SOP instance as it lies on disk (DICOM PS3.3 A.1 names the UIDs)."""
 
@@ -124,6 +142,7 @@ class Instance:
     size_bytes: int
     sha256: str
     calling_ae: str
+    facts: ImageFacts = ImageFacts()
 
 
 @dataclass(frozen=True)
@@ -137,6 +156,13 @@ class HeaderIdentity:
     sex: str = ""
     accession_number: str = ""
     study_date: str = ""
+    study_time: str = ""
+    study_label: str = ""  # Study ID (0020,0010)
+    study_description: str = ""
+    referring_physician: str = ""
+    series_description: str = ""
+    series_date: str = ""
+    series_time: str = ""
 
     def __repr__(self) -> str:
         return "HeaderIdentity(…)"  # a log line or traceback must not show it

@@ -31,6 +31,18 @@ class Settings(BaseSettings):
     minimum_free_bytes: int = Field(
         1 << 30, ge=0, description="free disk below which instances are refused with 0xA700"
     )
+    low_free_bytes: int = Field(
+        10 << 30, ge=0, description="free disk below which status and metrics warn"
+    )
+    journal_bytes: int = Field(
+        20 << 30, ge=0, description="instances taken without PostgreSQL, then 0xA700"
+    )
+    journal_minutes: float = Field(
+        60.0, ge=0, description="time for which they are taken without it"
+    )
+    listener_workers: int = Field(
+        0, ge=0, description="processes that receive; 0 means one for each processor, at most 4"
+    )
     quiet_seconds: float = Field(
         60.0, gt=0, description="time without a new instance after which a study closes"
     )
@@ -52,6 +64,11 @@ class Settings(BaseSettings):
     def quarantine_folder(self) -> Path:
         """Objects that could not be filed, with a reason beside each."""
         return self.home / "quarantine"
+
+    @property
+    def journal_folder(self) -> Path:
+        """Which stored instances PostgreSQL has not heard of yet."""
+        return self.home / "journal"
 
     @property
     def studies_folder(self) -> Path:

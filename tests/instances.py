@@ -18,7 +18,11 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from deepbrainprint.database.arrivals import Arrival
+from deepbrainprint.database.connection import Database
+from deepbrainprint.intake.filing import Filing
 from deepbrainprint.intake.part10 import Delivery
+from deepbrainprint.settings import Settings
 
 NAME, PATIENT_ID = "Sonderling^Ottilie", "PID-4711-GEHEIM"
 
@@ -75,6 +79,11 @@ def delivery(
         "calling_ae": "SCANNER",
     } | changes
     return Delivery(**values)
+
+
+def receive(settings: Settings, database: Database, sent: Delivery) -> Arrival:
+    """File a delivery as a door would."""
+    return Filing(settings, database).receive(sent, [sent.data_set])
 
 
 def save(folder: Path, *datasets: Dataset) -> list[Path]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from deepbrainprint.database.connection import Connection
 from deepbrainprint.database.queries import Row, execute, fetch_all, fetch_one
-from deepbrainprint.errors import Conflict
-from deepbrainprint.records import HeaderIdentity, Instance, State, StudyId, StudyRevision
+from deepbrainprint.records import HeaderIdentity, Instance, StudyId, StudyRevision
 
 
 class Arrival(StrEnum):
@@ -21,6 +22,14 @@ class Arrival(StrEnum):
 
 
 @dataclass(frozen=True)
+class Filed:
+    """What became of an instance, and the revision that it belongs to."""
+
+    arrival: Arrival
+    revision: StudyRevision
+
+
+@dataclass(frozen=True)
 class OpenRun:
     """A run that Airflow has and that has not ended."""
 
@@ -28,59 +37,37 @@ class OpenRun:
     age_seconds: float
 
 
-def record_instance(
-    connection: Connection, instance: Instance, identity: HeaderIdentity
-) -> tuple[Arrival, StudyRevision]:
-    """File one instance that is already durable on disk, opening a revision where needed.
+def record_arrivals(
+    connection: Connection, batch: Sequence[tuple[Instance, HeaderIdentity]]
+) -> list[Filed]:
+    """File instances that are durable on disk, opening revisions where needed; all or none.
 
-    The study's row is locked until commit, so a study cannot close around an instance. Conflict
-    when another transaction filed the same UID meanwhile: roll back and call again.
+    The answers come in the order of `batch`. A study's row is locked until commit, so a study
+    cannot close around an instance. Conflict when another transaction filed one of the UIDs
+    meanwhile: roll back and call again.
     """
-    known = _known_instance(connection, instance)
-    if known is not None:
-        return known
-    study_id = _touch_study(connection, instance)
-    revision = _receiving_revision(connection, study_id)
-    values = asdict(instance) | {"path": str(instance.path)}
-    inserted = fetch_one(
-        connection, "insert_instance", study_id=study_id, revision=revision, **values
+    document = json.dumps(
+        [_arrival_values(number, *arrival) for number, arrival in enumerate(batch)],
+        ensure_ascii=False,
     )
-    if inserted is None:  # the revision that may have been opened above must not stay
-        raise Conflict("another association filed this instance first", code="already_recorded")
-    execute(connection, "insert_identity", study_id=study_id, **asdict(identity))
-    return Arrival.NEW, StudyRevision(study_id, revision)
+    return [
+        Filed(Arrival(arrival), StudyRevision(StudyId(study_id), revision))
+        for _, arrival, study_id, revision in fetch_all(
+            connection, "record_arrivals", batch=document
+        )
+    ]
 
 
-def _known_instance(
-    connection: Connection, instance: Instance
-) -> tuple[Arrival, StudyRevision] | None:
-    row = fetch_one(connection, "known_instance", sop_instance_uid=instance.sop_instance_uid)
-    if row is None:
-        return None
-    instance_id, sha256, study_id, revision = row
-    where = StudyRevision(study_id, revision)
-    if sha256 != instance.sha256:
-        return Arrival.CONFLICT, where
-    execute(connection, "count_repeat", instance_id=instance_id)
-    return Arrival.REPEAT, where
+def is_answering(connection: Connection) -> bool:
+    """Whether PostgreSQL answers; it raises TryAgain otherwise."""
+    return fetch_one(connection, "is_answering") is not None
 
 
-def _touch_study(connection: Connection, instance: Instance) -> StudyId:
-    values = {"study_uid": instance.study_uid, "calling_ae": instance.calling_ae}
-    row = fetch_one(connection, "touch_study", **values) or fetch_one(
-        connection, "insert_study", **values
-    )
-    assert row is not None  # noqa: S101 — the second statement always returns its row
-    return StudyId(row[0])
-
-
-def _receiving_revision(connection: Connection, study_id: StudyId) -> int:
-    row = fetch_one(connection, "newest_revision", study_id=study_id)
-    if row is not None and row[1] == State.RECEIVING:
-        return int(row[0])
-    revision = 1 if row is None else int(row[0]) + 1
-    execute(connection, "open_revision", study_id=study_id, revision=revision)
-    return revision
+def _arrival_values(number: int, instance: Instance, identity: HeaderIdentity) -> dict[str, object]:
+    values = {**vars(instance), **vars(instance.facts), **vars(identity)}
+    values |= {"ordinal": number, "path": str(instance.path)}
+    del values["facts"]
+    return values
 
 
 def record_quarantine(  # noqa: PLR0913 — one argument per column

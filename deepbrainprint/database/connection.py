@@ -43,18 +43,32 @@ class Database:
         Raises TryAgain when PostgreSQL is away, Misconfigured when it refuses us, Conflict when
         a unique key says that someone else was first.
         """
-        with _ours():
-            connection = self._take()
-            try:
-                with connection:
-                    yield connection
-            finally:
-                self._pool.putconn(connection, close=bool(connection.closed))
+        with _ours(), self._taken(autocommit=False) as connection, connection:
+            yield connection
+
+    @contextmanager
+    def statement(self) -> Iterator[Connection]:
+        """A connection on which each statement is a transaction of its own: one round trip.
+
+        Raises what `transaction` raises.
+        """
+        with _ours(), self._taken(autocommit=True) as connection:
+            yield connection
 
     def close(self) -> None:
         """Give all connections back to the server."""
         if not self._pool.closed:
             self._pool.closeall()
+
+    @contextmanager
+    def _taken(self, *, autocommit: bool) -> Iterator[Connection]:
+        connection = self._take()
+        try:
+            if connection.autocommit != autocommit:
+                connection.autocommit = autocommit
+            yield connection
+        finally:
+            self._pool.putconn(connection, close=bool(connection.closed))
 
     def _take(self) -> Connection:
         """A connection from the pool that the server has not closed while it lay there."""
@@ -85,7 +99,7 @@ def _ours() -> Iterator[None]:
         ) from None
     except psycopg2.errors.UniqueViolation:
         raise Conflict("someone else recorded this first", code="already_recorded") from None
-    except psycopg2.errors.UndefinedTable:
+    except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedFunction):
         raise Misconfigured(
             "the database schema is out of date: run `deepbrainprint migrate`",
             code="schema_missing",

@@ -5,11 +5,14 @@ Nothing here recurses, so a data set nested a thousand deep costs no more than a
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-ITEM = 0xFFFEE000
+Buffer: TypeAlias = bytes | mmap.mmap  # what is walked; a slice of it is bytes
+
 ITEM_END = 0xFFFEE00D
 SEQUENCE_END = 0xFFFEE0DD
 UNDEFINED = 0xFFFFFFFF
@@ -18,6 +21,8 @@ UNDEFINED = 0xFFFFFFFF
 _LONG = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 )
+_STARTS = {True: struct.Struct("<HH2sH"), False: struct.Struct(">HH2sH")}  # by little-endianness
+_LENGTHS = {True: struct.Struct("<L"), False: struct.Struct(">L")}
 
 
 @dataclass(frozen=True)
@@ -28,92 +33,70 @@ class Encoding:
     little_endian: bool
 
 
-@dataclass(frozen=True)
-class Element:
-    """One element at the top of a data set; its value is `data[start:end]`.
+_Prefix: TypeAlias = tuple[int, bytes, int, int]  # tag, VR, start of the value, its length
 
-    `end` lies behind the last byte of a data set that was cut off.
+
+def top_level_elements(
+    data: Buffer, encoding: Encoding, start: int = 0
+) -> Iterator[tuple[int, int, int]]:
+    """The elements of `data` from `start` on and outside all sequences, as they lie there.
+
+    Of each the tag, and where its value starts and ends; the end lies behind the last byte of a
+    data set that was cut off. What is left over and too short for an element has tag 0.
     """
-
-    tag: int
-    start: int
-    end: int
-
-
-@dataclass(frozen=True)
-class _Prefix:
-    tag: int
-    vr: bytes
-    start: int
-    length: int
-
-
-def top_level_elements(data: bytes, encoding: Encoding) -> Iterator[Element]:
-    """The elements of `data` outside all sequences, in the order in which they lie.
-
-    What is left over at the end and too short for an element is handed out with tag 0.
-    """
-    encoding = _as_written(data, encoding)
-    position = 0
-    while position < len(data):
+    encoding = _as_written(data, encoding, start)
+    position, size = start, len(data)
+    while position < size:
         prefix = _prefix(data, position, encoding)
         if prefix is None:
-            yield Element(0, position, len(data))
+            yield 0, position, size
             return
-        end = _end(data, prefix, encoding)
-        yield Element(prefix.tag, prefix.start, end)
-        position = end
+        tag, vr, begin, length = prefix
+        if length == UNDEFINED:
+            position = _end_of_sequence(data, begin, _inside(vr, encoding))
+        else:
+            position = begin + length
+        yield tag, begin, position
 
 
-def _as_written(data: bytes, encoding: Encoding) -> Encoding:
+def _as_written(data: Buffer, encoding: Encoding, start: int) -> Encoding:
     """The encoding of the first element: some senders write VRs against what they agreed to."""
-    vr = data[4:6]
+    vr = data[start + 4 : start + 6]
     return replace(encoding, implicit=not (vr.isalpha() and vr.isupper()))
 
 
-def _prefix(data: bytes, position: int, encoding: Encoding) -> _Prefix | None:
+def _prefix(data: Buffer, position: int, encoding: Encoding) -> _Prefix | None:
     if position + 8 > len(data):
         return None
-    order = "<" if encoding.little_endian else ">"
-    group, number = struct.unpack_from(order + "HH", data, position)
+    little = encoding.little_endian
+    group, number, vr, length = _STARTS[little].unpack_from(data, position)
     tag = group << 16 | number
-    vr = data[position + 4 : position + 6]
     if encoding.implicit or group == 0xFFFE or not vr.isalpha():
-        return _Prefix(
-            tag, b"", position + 8, struct.unpack_from(order + "L", data, position + 4)[0]
-        )
+        return tag, b"", position + 8, _LENGTHS[little].unpack_from(data, position + 4)[0]
     if vr not in _LONG:
-        return _Prefix(
-            tag, vr, position + 8, struct.unpack_from(order + "H", data, position + 6)[0]
-        )
+        return tag, vr, position + 8, length
     if position + 12 > len(data):
         return None
-    return _Prefix(tag, vr, position + 12, struct.unpack_from(order + "L", data, position + 8)[0])
+    return tag, vr, position + 12, _LENGTHS[little].unpack_from(data, position + 8)[0]
 
 
-def _end(data: bytes, prefix: _Prefix, encoding: Encoding) -> int:
-    if prefix.length != UNDEFINED:
-        return prefix.start + prefix.length
-    return _end_of_sequence(data, prefix.start, _inside(prefix, encoding))
-
-
-def _inside(prefix: _Prefix, encoding: Encoding) -> Encoding:
+def _inside(vr: bytes, encoding: Encoding) -> Encoding:
     """PS3.5 §6.2.2: a UN of undefined length holds implicit VR little endian."""
-    return Encoding(implicit=True, little_endian=True) if prefix.vr == b"UN" else encoding
+    return Encoding(implicit=True, little_endian=True) if vr == b"UN" else encoding
 
 
-def _end_of_sequence(data: bytes, position: int, encoding: Encoding) -> int:
+def _end_of_sequence(data: Buffer, position: int, encoding: Encoding) -> int:
     """The position after the delimiter of the sequence whose first item is at `position`."""
     open_levels = [encoding]
     while open_levels:
         prefix = _prefix(data, position, open_levels[-1])
         if prefix is None:
             return len(data)
-        position = prefix.start
-        if prefix.tag in {ITEM_END, SEQUENCE_END}:
+        tag, vr, position, length = prefix
+        if tag in {ITEM_END, SEQUENCE_END}:
             open_levels.pop()
-        elif prefix.length == UNDEFINED:
-            open_levels.append(_inside(prefix, open_levels[-1]))
+        elif length == UNDEFINED:
+            open_levels.append(_inside(vr, open_levels[-1]))
         else:
-            position += prefix.length
+            position += length
     return position

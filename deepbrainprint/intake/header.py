@@ -1,18 +1,19 @@
-"""Reads out of an encoded data set what names it: UIDs and who the header says the patient is."""
+"""Reads out of an encoded data set what it is: UIDs, who the patient is, an image's place."""
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from pydicom import charset
-from pydicom.uid import UID
 from pydicom.valuerep import TEXT_VR_DELIMS
 
 from deepbrainprint.errors import BadStudy
-from deepbrainprint.intake.elements import Encoding, top_level_elements
-from deepbrainprint.records import HeaderIdentity
+from deepbrainprint.intake.elements import Buffer, Encoding, top_level_elements
+from deepbrainprint.records import HeaderIdentity, ImageFacts
 
 _CHARACTER_SET = 0x00080005
 _UIDS = {
@@ -29,9 +30,44 @@ _IDENTITY = {
     "issuer": 0x00100021,
     "birth_date": 0x00100030,
     "sex": 0x00100040,
+    "study_time": 0x00080030,
+    "study_label": 0x00200010,
+    "study_description": 0x00081030,
+    "referring_physician": 0x00080090,
+    "series_description": 0x0008103E,
+    "series_date": 0x00080021,
+    "series_time": 0x00080031,
 }
-_WANTED = frozenset({_CHARACTER_SET, *_UIDS.values(), *_IDENTITY.values()})
+_WORDS = {
+    "modality": 0x00080060,
+    "manufacturer": 0x00080070,
+    "model": 0x00081090,
+    "body_part": 0x00180015,
+}
+_NUMBERS = {
+    "series_number": 0x00200011,
+    "instance_number": 0x00200013,
+    "frames": 0x00280008,
+    "study_instances": 0x00201208,
+    "series_instances": 0x00201209,
+}
+_SIZES = {"image_rows": 0x00280010, "image_columns": 0x00280011}
+_POSITION, _ORIENTATION = 0x00200032, 0x00200037
+_WANTED = frozenset(
+    {
+        _CHARACTER_SET,
+        _POSITION,
+        _ORIENTATION,
+        *_UIDS.values(),
+        *_IDENTITY.values(),
+        *_WORDS.values(),
+        *_NUMBERS.values(),
+        *_SIZES.values(),
+    }
+)
 
+_IMPLICIT = "1.2.840.10008.1.2"
+_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _DEFLATED = frozenset(
     {
         "1.2.840.10008.1.2.1.99",  # Deflated Explicit VR Little Endian
@@ -41,6 +77,8 @@ _DEFLATED = frozenset(
 )
 _INFLATED_BYTES = 64 << 20  # as far as a deflated data set is unpacked to look for its header
 _LONGEST_TEXT = 256  # PS3.5 §6.2 allows 64 a component; two such columns still fit one index entry
+_LONGEST_RAW = 16 * _LONGEST_TEXT  # escape sequences and multi-byte characters take more room
+_LARGEST_NUMBER = 2**31 - 1  # PS3.5 §6.2: an integer string is a signed 32-bit number
 _DELIMITERS = TEXT_VR_DELIMS | {ord("^"), ord("=")}
 
 
@@ -53,19 +91,21 @@ class Header:
     sop_instance_uid: str
     sop_class_uid: str
     identity: HeaderIdentity
+    facts: ImageFacts
 
 
-def read_header(data_set: bytes, *, transfer_syntax_uid: str) -> Header:
-    """Read UIDs and identity; pixels are stepped over, not decoded.
+def read_header(data: Buffer, *, transfer_syntax_uid: str, start: int = 0) -> Header:
+    """Read the data set that begins at `start`; pixels are stepped over, not decoded.
 
     Raises BadStudy with code `truncated`, `unreadable`, `no_uid` or `invalid_uid`.
     """
-    values = _wanted_values(data_set, transfer_syntax_uid)
+    values = _wanted_values(data, start, transfer_syntax_uid)
     uids = {name: _uid(name, values.get(tag, b"")) for name, tag in _UIDS.items()}
     encodings = _encodings(values.get(_CHARACTER_SET, b""))
     texts = {name: _text(values.get(tag, b""), encodings) for name, tag in _IDENTITY.items()}
     texts["name"] = texts["name"].rstrip("=")  # PS3.5 §6.2: empty component groups may be left out
-    return Header(**uids, identity=HeaderIdentity(**texts))
+    order: Literal["little", "big"] = "big" if transfer_syntax_uid == _BIG_ENDIAN else "little"
+    return Header(**uids, identity=HeaderIdentity(**texts), facts=_facts(values, encodings, order))
 
 
 def is_valid_uid(text: str) -> bool:
@@ -78,22 +118,24 @@ def is_valid_uid(text: str) -> bool:
     return len(text) <= 64 and re.fullmatch(r"\d+(\.\d+)*", text, re.ASCII) is not None
 
 
-def _wanted_values(data_set: bytes, transfer_syntax_uid: str) -> dict[int, bytes]:
+def _wanted_values(data: Buffer, start: int, transfer_syntax_uid: str) -> dict[int, bytes]:
     """Raw values by tag of the elements that name the data set, read to its end."""
-    syntax = UID(transfer_syntax_uid)
-    data, whole = _inflated(data_set) if syntax in _DEFLATED else (data_set, True)
+    whole = True
+    if transfer_syntax_uid in _DEFLATED:
+        (data, whole), start = _inflated(data[start:]), 0
     encoding = Encoding(
-        implicit=syntax == "1.2.840.10008.1.2", little_endian=syntax != "1.2.840.10008.1.2.2"
+        implicit=transfer_syntax_uid == _IMPLICIT, little_endian=transfer_syntax_uid != _BIG_ENDIAN
     )
     found: dict[int, bytes] = {}
-    previous, orderly = -1, True
-    for element in top_level_elements(data, encoding):
-        orderly = orderly and element.tag > previous
-        previous = element.tag
-        if whole and orderly and element.end > len(data):
+    previous, size = -1, len(data)
+    orderly = whole
+    for tag, begin, end in top_level_elements(data, encoding, start):
+        orderly = orderly and tag > previous
+        previous = tag
+        if orderly and end > size:
             raise _truncated()
-        if element.tag in _WANTED:
-            found.setdefault(element.tag, data[element.start : element.end])
+        if tag in _WANTED and tag not in found:
+            found[tag] = data[begin : min(end, begin + _LONGEST_RAW)]
     return found
 
 
@@ -162,6 +204,54 @@ def _term(text: str) -> str:
 
 def _text(raw: bytes, encodings: list[str]) -> str:
     """Decoded text without padding, escapes and control characters, cut to a bounded length."""
-    decoded = charset.decode_bytes(raw[: 16 * _LONGEST_TEXT], encodings, _DELIMITERS)
-    printable = "".join(letter for letter in decoded if letter >= " " and letter != "\x7f")
-    return printable.strip()[:_LONGEST_TEXT]
+    if raw.isascii() and (text := raw.decode("ascii")).isprintable():
+        return text.strip()[:_LONGEST_TEXT]
+    decoded = charset.decode_bytes(raw, encodings, _DELIMITERS)
+    return "".join(filter(_is_text, decoded)).strip()[:_LONGEST_TEXT]
+
+
+def _is_text(letter: str) -> bool:
+    """Neither a control character nor half of a surrogate pair, which no encoding can carry."""
+    return " " <= letter != "\x7f" and not "\ud800" <= letter <= "\udfff"
+
+
+def _facts(
+    values: dict[int, bytes], encodings: list[str], order: Literal["little", "big"]
+) -> ImageFacts:
+    facts: dict[str, Any] = {
+        name: _text(values.get(tag, b""), encodings) for name, tag in _WORDS.items()
+    }
+    facts |= {name: _number(values.get(tag, b"")) for name, tag in _NUMBERS.items()}
+    for name, tag in _SIZES.items():
+        raw = values.get(tag, b"")
+        facts[name] = int.from_bytes(raw, order) if len(raw) == 2 else None
+    position = _slice_position(values.get(_POSITION, b""), values.get(_ORIENTATION, b""))
+    return ImageFacts(**facts, slice_position=position)
+
+
+def _number(raw: bytes) -> int | None:
+    """An integer string (IS); None where the header says nothing that is one."""
+    try:
+        number = int(raw.decode("ascii").strip("\0 "))
+    except ValueError:
+        return None
+    return number if abs(number) <= _LARGEST_NUMBER else None
+
+
+def _slice_position(position: bytes, orientation: bytes) -> float | None:
+    """Where the slice lies along its normal in mm (PS3.3 C.7.6.2.1.1)."""
+    place, axes = _decimals(position), _decimals(orientation)
+    if len(place) != 3 or len(axes) != 6:
+        return None
+    (a, b, c), (d, e, f) = axes[:3], axes[3:]
+    normal = (b * f - c * e, c * d - a * f, a * e - b * d)
+    along = sum(x * y for x, y in zip(place, normal, strict=True))
+    return along if math.isfinite(along) else None
+
+
+def _decimals(raw: bytes) -> list[float]:
+    """Decimal strings (DS); empty where one of them is none."""
+    try:
+        return [float(part) for part in raw.decode("ascii").strip("\0 ").split("\\")]
+    except ValueError:
+        return []

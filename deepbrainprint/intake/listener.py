@@ -32,9 +32,9 @@ from deepbrainprint.database.arrivals import Arrival
 from deepbrainprint.database.connection import Database
 from deepbrainprint.errors import BadStudy, DeepBrainPrintError, Misconfigured, TryAgain
 from deepbrainprint.intake import spool
-from deepbrainprint.intake.arrivals import receive
+from deepbrainprint.intake.filing import Filing
 from deepbrainprint.intake.logs import log_as_json, place_of
-from deepbrainprint.intake.part10 import IMPLEMENTATION_CLASS_UID, Delivery
+from deepbrainprint.intake.part10 import IMPLEMENTATION_CLASS_UID, Request
 from deepbrainprint.intake.reconciliation import reconcile
 from deepbrainprint.intake.signals import stopped_by_signals
 from deepbrainprint.intake.sop_classes import PRIVATE_STORAGE, RETIRED_STORAGE
@@ -66,7 +66,7 @@ def listen(settings: Settings, *, stop: threading.Event | None = None) -> None:
     database = Database(
         settings.database_url.get_secret_value(), maximum_connections=settings.maximum_associations
     )
-    with spool.sole_receiver(settings), stopped_by_signals(stop):
+    with stopped_by_signals(stop):
         stale = spool.prepare(settings)
         started_at = time.time()
         with _open_door(settings, database):
@@ -95,7 +95,7 @@ class _Door:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
-        self._database = database
+        self._filing = Filing(settings, database)
         self._tallies: dict[Any, _Tally] = {}
 
     def opened(self, event: evt.Event) -> None:
@@ -120,8 +120,8 @@ class _Door:
         """EVT_C_STORE: the response's status. Success only after file and row are on disk."""
         tally = self._tallies.get(event.assoc) or _Tally()
         try:
-            delivery = _delivery(event)
-            arrival = receive(self._settings, self._database, delivery)
+            data_set = event.encoded_dataset(include_meta=False)
+            arrival = self._filing.receive(_request(event), [data_set])
         except DeepBrainPrintError as error:
             tally.refused += 1
             log.warning("instance_refused", code=error.code, reason=str(error))
@@ -132,7 +132,7 @@ class _Door:
             return _response(PROCESSING_FAILURE, "processing_failure")
         tally.instances += arrival is Arrival.NEW
         tally.repeats += arrival is Arrival.REPEAT
-        tally.size_bytes += len(delivery.data_set)
+        tally.size_bytes += len(data_set)
         return _response(SUCCESS)
 
 
@@ -143,10 +143,9 @@ class _SharedContexts(list[Any]):
         return self
 
 
-def _delivery(event: evt.Event) -> Delivery:
+def _request(event: evt.Event) -> Request:
     request = cast("C_STORE", event.request)
-    return Delivery(
-        data_set=event.encoded_dataset(include_meta=False),
+    return Request(
         sop_class_uid=str(request.AffectedSOPClassUID),
         sop_instance_uid=str(request.AffectedSOPInstanceUID),
         transfer_syntax_uid=str(event.context.transfer_syntax),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 from deepbrainprint.database.arrivals import record_quarantine
 from deepbrainprint.database.connection import Database
-from deepbrainprint.errors import BadStudy
-from deepbrainprint.intake.part10 import Delivery, encoded_meta
-from deepbrainprint.intake.spool import storage_errors, write_durably
+from deepbrainprint.errors import BadStudy, TryAgain
+from deepbrainprint.intake.spool import Incoming, write_note
 from deepbrainprint.settings import Settings
 
 
@@ -31,27 +31,26 @@ class _Note:
 
 
 def keep_aside(
-    settings: Settings, database: Database, delivery: Delivery, *, why: BadStudy
+    settings: Settings, database: Database, incoming: Incoming, *, why: BadStudy
 ) -> None:
-    """Make a refused delivery durable in the quarantine folder and record it.
+    """Make a refused object durable in the quarantine folder and record it.
 
-    The same bytes are kept once. Raises TryAgain when disk or database is away; what is on disk
-    by then is recorded at the next start.
+    The same bytes are kept once. TryAgain when the disk fails. PostgreSQL being away is no
+    trouble: what is on disk by then is recorded later.
     """
-    path = Path(f"{delivery.sha256}.dcm")
-    meta = encoded_meta(delivery)
+    path = Path(f"{incoming.sha256}.dcm")
     note = _Note(
         why.code,
         str(why),
-        len(meta) + len(delivery.data_set),
-        delivery.sha256,
-        delivery.calling_ae,
+        incoming.size_bytes,
+        incoming.sha256,
+        incoming.request.calling_ae,
     )
-    text = json.dumps(asdict(note), indent=2) + "\n"
-    with storage_errors():
-        write_durably(settings.quarantine_folder, path.with_suffix(".json"), [text.encode()])
-        write_durably(settings.quarantine_folder, path, (meta, delivery.data_set))
-    _record(settings, database, path)
+    target = settings.quarantine_folder / path
+    write_note(target.with_suffix(".json"), json.dumps(asdict(note), indent=2) + "\n")
+    incoming.keep(target)
+    with suppress(TryAgain):
+        _record(settings, database, path)
 
 
 def record_all(settings: Settings, database: Database) -> int:

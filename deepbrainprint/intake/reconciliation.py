@@ -6,15 +6,25 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepbrainprint.database.arrivals import Arrival, instances_after, unknown_paths
+from deepbrainprint.database.arrivals import (
+    Arrival,
+    instances_after,
+    record_arrivals,
+    unknown_paths,
+)
 from deepbrainprint.database.connection import Database
-from deepbrainprint.errors import BadStudy
+from deepbrainprint.errors import BadStudy, Conflict
 from deepbrainprint.intake import quarantine, spool
-from deepbrainprint.intake.arrivals import read_matching_header, register
-from deepbrainprint.intake.part10 import read_delivery
+from deepbrainprint.intake.filing import instance_of, require_match
+from deepbrainprint.intake.header import Header, read_header
+from deepbrainprint.intake.journal import Journal
+from deepbrainprint.intake.part10 import filed_object
+from deepbrainprint.records import Instance
 from deepbrainprint.settings import Settings
 
 _PAGE = 10_000  # rows looked at together
+_JOURNAL_PAGE = 1_000
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -56,17 +66,49 @@ def _unknown(database: Database, paths: list[Path]) -> list[Path]:
         return unknown_paths(connection, paths)
 
 
+def empty_journal(settings: Settings, database: Database, journal: Journal) -> int:
+    """Register what was taken while PostgreSQL was away; how many instances.
+
+    One process at a time does this; the others come back with 0. TryAgain when PostgreSQL goes
+    away again: what is left stays in the journal.
+    """
+    registered = 0
+    with journal.emptied_by_us() as ours:
+        while ours and (paths := journal.waiting(_JOURNAL_PAGE)):
+            for path in paths:
+                registered += _register(settings, database, path)
+                journal.forget(path)
+    return registered
+
+
 def _register(settings: Settings, database: Database, path: Path) -> bool:
+    found = _read(settings, path)
+    if found is None:
+        return False
+    instance, header = found
+    for _ in range(_ATTEMPTS):
+        try:
+            with database.statement() as connection:
+                [filed] = record_arrivals(connection, [(instance, header.identity)])
+        except Conflict:  # a sender repeats it at this moment
+            continue
+        return filed.arrival is not Arrival.CONFLICT
+    return False
+
+
+def _read(settings: Settings, path: Path) -> tuple[Instance, Header] | None:
+    """What a file of ours holds; None when it is none of ours."""
     file = settings.instances_folder / path
     try:
-        delivery = read_delivery(file)
-        header = read_matching_header(delivery)
-    except BadStudy:
-        return False
-    if spool.instance_path(header.sop_instance_uid) != path:
-        return False
-    stored = spool.StoredFile(path, file.stat().st_size, same=True, written=False)
-    return register(database, delivery, header, stored) is not Arrival.CONFLICT
+        with filed_object(file) as there:
+            request = there.request
+            syntax = request.transfer_syntax_uid
+            header = read_header(there.data, transfer_syntax_uid=syntax, start=there.start)
+            require_match(request, header)
+            instance = instance_of(request, header, path, len(there.data), there.sha256())
+    except (BadStudy, FileNotFoundError):
+        return None
+    return (instance, header) if spool.instance_path(header.sop_instance_uid) == path else None
 
 
 def _rows_without_file(settings: Settings, database: Database) -> int:

@@ -6,119 +6,177 @@ A file appears under its name only when all of it is on disk, and never in place
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
+import mmap
 import os
-import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 from uuid import uuid4
 
-from deepbrainprint.errors import Misconfigured, TryAgain
-from deepbrainprint.intake.part10 import Delivery, encoded_meta, read_delivery
+from deepbrainprint.errors import DeepBrainPrintError, Misconfigured, TryAgain
+from deepbrainprint.intake.part10 import Request, encoded_meta, filed_object
 from deepbrainprint.settings import Settings
 
-_INCOMING = ".incoming"  # half-written files, in the same file system as the whole ones
+_INCOMING = ".incoming"  # in the same file system as the whole files
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """Where an object lies, relative to the instances folder, and how large the file is."""
-
-    path: Path
-    size_bytes: int
-    same: bool  # False when a file of that name holds other bytes; it was left as it is
-    written: bool  # False when the same bytes lay there already
-
-
-@contextmanager
-def sole_receiver(settings: Settings) -> Iterator[None]:
-    """Keep other processes from receiving into the same home; Misconfigured when one does."""
-    with _home_errors():
-        settings.home.mkdir(parents=True, exist_ok=True)
-        lock = (settings.home / ".receiver.lock").open("w")
-    with lock:
-        try:
-            fcntl.flock(
-                lock, fcntl.LOCK_EX | fcntl.LOCK_NB
-            )  # ends with the process, however it ends
-        except BlockingIOError:
-            raise Misconfigured(
-                "another listener receives into DBP_HOME: stop it or set another folder",
-                code="home_in_use",
-            ) from None
-        yield
+_NO_UNNAMED = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
 
 
 def prepare(settings: Settings) -> int:
-    """Make the folders and remove what a killed process left half-written; how many files.
+    """Make the folders and remove what killed processes left half-written; how many files.
 
-    To be called before anything is received. Misconfigured when the folders cannot be written.
+    Misconfigured when the folders cannot be written.
     """
     with _home_errors():
         for shard in range(256):
             (settings.instances_folder / f"{shard:02x}").mkdir(parents=True, exist_ok=True)
-        for folder in (settings.instances_folder, settings.quarantine_folder):
-            (folder / _INCOMING).mkdir(parents=True, exist_ok=True)
-            _sync_folder(folder)
-        _sync_folder(settings.home)
-        return _remove_stale(settings.instances_folder) + _remove_stale(settings.quarantine_folder)
+        settings.quarantine_folder.mkdir(parents=True, exist_ok=True)
+        settings.journal_folder.mkdir(parents=True, exist_ok=True)
+        (settings.instances_folder / _INCOMING).mkdir(exist_ok=True)
+        for folder in (settings.instances_folder, settings.quarantine_folder, settings.home):
+            sync_folder(folder)
+            _require_writable(folder)
+        return _remove_stale(settings.instances_folder / _INCOMING)
 
 
 def instance_path(sop_instance_uid: str) -> Path:
     """Where an instance belongs, relative to the instances folder. No header text in it."""
     digest = hashlib.sha256(sop_instance_uid.encode()).hexdigest()
-    return Path(digest[:2]) / f"{digest}.dcm"
+    return Path(digest[:2], f"{digest}.dcm")
 
 
-def require_free_space(settings: Settings, size_bytes: int) -> None:
-    """TryAgain with code `disk_full` when writing `size_bytes` would leave too little free disk."""
-    with storage_errors():
-        free = shutil.disk_usage(settings.instances_folder).free
-    if free - size_bytes < settings.minimum_free_bytes:
-        raise _disk_full()
+class Incoming:
+    """An object on its way to disk.
 
-
-def store(settings: Settings, delivery: Delivery) -> StoredFile:
-    """Make a delivery durable under the name of its SOP Instance UID.
-
-    Raises TryAgain with code `disk_full` or `storage_failed`; nothing is left behind then.
+    The file has no name until all of it is on disk: what a killed process or a broken association
+    leaves behind is gone by itself. `size_bytes` counts the file, `sha256` the data set alone.
+    The methods raise TryAgain with code `disk_full` or `storage_failed`.
     """
-    path = instance_path(delivery.sop_instance_uid)
-    meta = encoded_meta(delivery)
-    target = settings.instances_folder / path
+
+    def __init__(self, settings: Settings, request: Request) -> None:
+        self.request = request
+        self.size_bytes = 0
+        self._digest = hashlib.sha256()
+        self._settled: Path | None = None
+        with storage_errors():
+            self._descriptor, self._name = _open_unnamed(settings.instances_folder / _INCOMING)
+            try:
+                meta = encoded_meta(request)
+                self._append(meta)
+            except BaseException:
+                self.close()
+                raise
+        self._start = len(meta)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the data set as far as it has come."""
+        return self._digest.hexdigest()
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        """Append a part of the data set."""
+        with storage_errors():
+            self._append(chunk)
+        self._digest.update(chunk)
+
+    @contextmanager
+    def content(self) -> Iterator[tuple[mmap.mmap, int]]:
+        """The file so far, mapped, and where its data set starts."""
+        with mmap.mmap(self._descriptor, 0, prot=mmap.PROT_READ) as data:
+            yield data, self._start
+
+    def settle(self, target: Path) -> bool:
+        """Put the file on disk under its name; False when that name is taken, which stays as it is.
+
+        A link and not a rename, because a rename replaces what is there.
+        """
+        settled = self.keep(target)
+        self._settled = target if settled else None
+        return settled
+
+    def keep(self, target: Path) -> bool:
+        """Put the file on disk under a further name; False when that name is taken."""
+        with storage_errors():
+            os.fsync(self._descriptor)
+            try:
+                self._link(target)
+            except FileExistsError:
+                return False
+            sync_folder(target.parent)
+        return True
+
+    def withdraw(self) -> None:
+        """Take away the name under which the file was settled, if it was."""
+        if self._settled is not None:
+            self._settled.unlink(missing_ok=True)
+            self._settled = None
+
+    def close(self) -> None:
+        """Let go of the file; what has no name by now is gone."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        if self._name is not None:
+            self._name.unlink(missing_ok=True)
+
+    def _append(self, chunk: bytes | memoryview) -> None:
+        remaining = memoryview(chunk)
+        while remaining:
+            written = os.write(self._descriptor, remaining)
+            self.size_bytes += written
+            remaining = remaining[written:]
+
+    def _link(self, target: Path) -> None:
+        if self._name is not None:
+            os.link(self._name, target)
+            return
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:  # only with a folder does Python call linkat, which can follow this link
+            source = f"/proc/self/fd/{self._descriptor}"
+            os.link(source, target.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
+        finally:
+            os.close(folder)
+
+
+def same_object(target: Path, incoming: Incoming) -> bool:
+    """Whether the file of that name holds this very object; it is on disk by then."""
     with storage_errors():
-        written = not target.exists() and write_durably(
-            settings.instances_folder, path, (meta, delivery.data_set)
-        )
-        if written:
-            return StoredFile(path, len(meta) + len(delivery.data_set), same=True, written=True)
-        return _already_there(target, path, delivery)
+        sync_folder(target.parent)  # its writer may not have come to that yet
+        with filed_object(target) as there:
+            return (there.sha256(), there.request.transfer_syntax_uid) == (
+                incoming.sha256,
+                incoming.request.transfer_syntax_uid,
+            )
 
 
-def write_durably(root: Path, path: Path, chunks: Iterable[bytes]) -> bool:
-    """Write `root/path` and put it on disk; False when that file exists, which is left alone.
-
-    `link` is used where a rename would do, because a rename replaces what is there.
-    """
-    temporary = root / _INCOMING / uuid4().hex
-    try:
-        _write(temporary, chunks)
-        os.link(temporary, root / path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder((root / path).parent)
-    return True
-
-
-def withdraw(settings: Settings, stored: StoredFile) -> None:
-    """Take away a file that this process has just written."""
-    (settings.instances_folder / stored.path).unlink(missing_ok=True)
+def write_note(target: Path, text: str) -> None:
+    """Put a small text on disk under its name, unless that name is taken."""
+    temporary = target.with_name(f".{uuid4().hex}")
+    with storage_errors():
+        try:
+            with temporary.open("x", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(FileExistsError):
+                os.link(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(target.parent)
 
 
 def stored_files(settings: Settings, *, before: float) -> Iterator[list[Path]]:
@@ -130,30 +188,8 @@ def stored_files(settings: Settings, *, before: float) -> Iterator[list[Path]]:
         )
 
 
-def _already_there(target: Path, path: Path, delivery: Delivery) -> StoredFile:
-    _sync_folder(target.parent)  # its writer may not have come to that yet
-    there = read_delivery(target)
-    same = (there.sha256, there.transfer_syntax_uid) == (
-        delivery.sha256,
-        delivery.transfer_syntax_uid,
-    )
-    return StoredFile(path, target.stat().st_size, same=same, written=False)
-
-
-def _write(path: Path, chunks: Iterable[bytes]) -> None:
-    with path.open("xb", buffering=0) as file:
-        for chunk in chunks:
-            _write_all(file.fileno(), chunk)
-        os.fsync(file.fileno())
-
-
-def _write_all(descriptor: int, chunk: bytes) -> None:
-    remaining = memoryview(chunk)
-    while remaining:
-        remaining = remaining[os.write(descriptor, remaining) :]
-
-
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -161,11 +197,32 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def _open_unnamed(folder: Path) -> tuple[int, Path | None]:
+    """A file without a name; where the file system knows no such thing, one with its name."""
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o644), None
+    except OSError as error:
+        if error.errno not in _NO_UNNAMED:
+            raise
+    name = folder / f"{os.getpid()}-{uuid4().hex}"
+    return os.open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644), name
+
+
 def _remove_stale(folder: Path) -> int:
-    stale = list((folder / _INCOMING).iterdir())
+    """Named files whose process has ended; other listeners may be at work in the same home."""
+    stale = [path for path in folder.iterdir() if not _is_alive(path.name.partition("-")[0])]
     for path in stale:
-        path.unlink()
+        path.unlink(missing_ok=True)
     return len(stale)
+
+
+def _is_alive(process: str) -> bool:
+    return process.isdecimal() and Path("/proc", process).exists()
+
+
+def _require_writable(folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 @contextmanager
@@ -186,14 +243,15 @@ def storage_errors() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise _disk_full() from None
+            raise disk_full() from None
         raise TryAgain(
             f"the disk under DBP_HOME failed ({error.strerror}): check it, then send again",
             code="storage_failed",
         ) from None
 
 
-def _disk_full() -> TryAgain:
+def disk_full() -> DeepBrainPrintError:
+    """The error of a disk that can take nothing more."""
     return TryAgain(
         "the disk under DBP_HOME is full: free space or lower DBP_MINIMUM_FREE_BYTES, "
         "then send again",

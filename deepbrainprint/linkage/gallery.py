@@ -8,6 +8,7 @@ is not in the index at all: the caller passes the ids that may be found.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import tempfile
@@ -25,18 +26,25 @@ log = structlog.get_logger()
 
 
 class Gallery:
-    """Fingerprints by id, searched exactly by cosine similarity."""
+    """Fingerprints by id, searched exactly by cosine similarity.
 
-    def __init__(self, index: faiss.Index | None = None) -> None:
-        self._index = index or faiss.IndexIDMap(faiss.IndexFlatIP(FINGERPRINT_LENGTH))
+    The ids are ours and not FAISS's: its vectors of integers cannot be read in a process that has
+    loaded SimpleITK, because both register the same C++ types.
+    """
+
+    def __init__(
+        self, index: faiss.Index | None = None, fingerprint_ids: npt.NDArray[np.int64] | None = None
+    ) -> None:
+        self._index = index or faiss.IndexFlatIP(FINGERPRINT_LENGTH)
+        self._ids = np.zeros(0, dtype=np.int64) if fingerprint_ids is None else fingerprint_ids
 
     def __len__(self) -> int:
-        return int(self._index.ntotal)
+        return len(self._ids)
 
     @property
     def fingerprint_ids(self) -> frozenset[FingerprintId]:
         """Ids of all fingerprints in the index."""
-        return frozenset(map(FingerprintId, faiss.vector_to_array(self._index.id_map).tolist()))
+        return frozenset(map(FingerprintId, self._ids.tolist()))
 
     def missing(self, wanted: Iterable[FingerprintId]) -> list[FingerprintId]:
         """Which of `wanted` are not in the index, in order of id."""
@@ -46,7 +54,8 @@ class Gallery:
         """Add unit vectors (n, 512)."""
         if len(fingerprint_ids):
             ids = np.asarray(fingerprint_ids, dtype=np.int64)
-            self._index.add_with_ids(np.ascontiguousarray(vectors, dtype=np.float32), ids)
+            self._index.add(np.ascontiguousarray(vectors, dtype=np.float32))
+            self._ids = np.concatenate([self._ids, ids])
 
     def search(
         self, vector: FloatArray, k: int, *, among: Collection[FingerprintId]
@@ -58,21 +67,31 @@ class Gallery:
         D, I = self._index.search(  # noqa: N806, E741 — the field's letters for distances, ids
             vector[np.newaxis].astype(np.float32),  # (1, 512)
             k,
-            params=faiss.SearchParameters(sel=_selector(among)),
+            params=faiss.SearchParameters(sel=self._selector(among)),
         )
         found = zip(I[0].tolist(), D[0].tolist(), strict=True)
-        return [(FingerprintId(i), float(similarity)) for i, similarity in found if i >= 0]
+        return [
+            (FingerprintId(int(self._ids[i])), float(similarity))
+            for i, similarity in found
+            if i >= 0
+        ]
 
     def save(self, folder: Path, encoder_version: str) -> Path:
         """Write a snapshot named by encoder, size and digest, and drop older ones of it."""
         folder.mkdir(parents=True, exist_ok=True)
-        content = faiss.serialize_index(self._index).tobytes()
+        index = io.BytesIO()
+        faiss.write_index(self._index, faiss.PyCallbackIOWriter(index.write))
+        content = self._ids.tobytes() + index.getvalue()
         digest = hashlib.sha256(content).hexdigest()
-        path = folder / f"{_plain(encoder_version)}.{len(self)}.{digest}.faiss"
+        path = folder / f"{_plain(encoder_version)}.{len(self)}.{digest}.gallery"
         _write_whole(path, content)
         for older in set(_snapshots(folder, encoder_version)) - {path}:
             older.unlink(missing_ok=True)
         return path
+
+    def _selector(self, among: Collection[FingerprintId]) -> faiss.IDSelector:
+        wanted: npt.NDArray[np.int64] = np.fromiter(among, dtype=np.int64, count=len(among))
+        return faiss.IDSelectorBatch(np.flatnonzero(np.isin(self._ids, wanted)))
 
 
 def open_gallery(folder: Path, encoder_version: str) -> Gallery:
@@ -83,18 +102,19 @@ def open_gallery(folder: Path, encoder_version: str) -> Gallery:
     for path in sorted(_snapshots(folder, encoder_version), key=_size_in_name, reverse=True):
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() == path.name.split(".")[-2]:
-            return Gallery(faiss.deserialize_index(np.frombuffer(content, dtype=np.uint8)))
+            return _read(content, _size_in_name(path))
         log.warning("gallery_snapshot_damaged", file=path.name, action="ignored, will be rebuilt")
     return Gallery()
 
 
-def _selector(among: Collection[FingerprintId]) -> faiss.IDSelector:
-    ids: npt.NDArray[np.int64] = np.fromiter(among, dtype=np.int64, count=len(among))
-    return faiss.IDSelectorBatch(ids)
+def _read(content: bytes, size: int) -> Gallery:
+    ids = np.frombuffer(content, dtype=np.int64, count=size)
+    index = io.BytesIO(content[ids.nbytes :])
+    return Gallery(faiss.read_index(faiss.PyCallbackIOReader(index.read)), ids)
 
 
 def _snapshots(folder: Path, encoder_version: str) -> list[Path]:
-    return list(folder.glob(f"{_plain(encoder_version)}.*.faiss"))
+    return list(folder.glob(f"{_plain(encoder_version)}.*.gallery"))
 
 
 def _size_in_name(path: Path) -> int:

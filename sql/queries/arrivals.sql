@@ -1,51 +1,10 @@
--- name: touch_study
--- The study of a Study Instance UID that we know; the row stays locked until commit, which is what
--- keeps a study from closing between an image's file and its row.
-update study set last_instance_at = now(), calling_ae = %(calling_ae)s
-where study_uid = %(study_uid)s
-returning study_id;
+-- name: record_arrivals
+-- File a batch of instances that are durable on disk.
+select ordinal, arrival, study_id, revision from record_arrivals(%(batch)s::jsonb);
 
--- name: insert_study
--- A study we did not know; when another association made it meanwhile, its row is locked instead.
--- Apart from touch_study because every attempt to insert uses up a study id.
-insert into study (study_uid, calling_ae) values (%(study_uid)s, %(calling_ae)s)
-on conflict (study_uid) do update set last_instance_at = now()
-returning study_id;
-
--- name: newest_revision
--- Number and state of the newest revision of a study.
-select revision, state from study_revision
-where study_id = %(study_id)s order by revision desc limit 1;
-
--- name: open_revision
--- Open a revision that receives images.
-insert into study_revision (study_id, revision) values (%(study_id)s, %(revision)s);
-
--- name: known_instance
--- Digest and place of an instance that is already filed; the row is locked.
-select instance_id, sha256, study_id, revision from instance
-where sop_instance_uid = %(sop_instance_uid)s for update;
-
--- name: count_repeat
--- The same bytes came again.
-update instance set repeats = repeats + 1 where instance_id = %(instance_id)s;
-
--- name: insert_instance
--- File an instance; nothing comes back when another sender was first.
-insert into instance (study_id, revision, series_uid, sop_instance_uid, sop_class_uid,
-                      transfer_syntax_uid, path, size_bytes, sha256, calling_ae)
-values (%(study_id)s, %(revision)s, %(series_uid)s, %(sop_instance_uid)s, %(sop_class_uid)s,
-        %(transfer_syntax_uid)s, %(path)s, %(size_bytes)s, %(sha256)s, %(calling_ae)s)
-on conflict (sop_instance_uid) do nothing
-returning instance_id;
-
--- name: insert_identity
--- Keep what the first header of a study says of the patient.
-insert into identity.study_identity (study_id, patient_id, issuer, name, birth_date, sex,
-                                     accession_number, study_date)
-values (%(study_id)s, %(patient_id)s, %(issuer)s, %(name)s, %(birth_date)s, %(sex)s,
-        %(accession_number)s, %(study_date)s)
-on conflict (study_id) do nothing;
+-- name: is_answering
+-- Whether anybody is there.
+select 1;
 
 -- name: insert_quarantine
 -- Record an object that was kept aside; the same bytes are recorded once.

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from deepbrainprint.database import decisions, pipeline
-from deepbrainprint.database.arrivals import Arrival, close_quiet_studies, record_instance
+from deepbrainprint.database.arrivals import Arrival, close_quiet_studies, record_arrivals
 from deepbrainprint.database.connection import Database
 from deepbrainprint.database.migrations import migrate, migration_files
 from deepbrainprint.database.queries import named_queries, sql_folder
@@ -64,7 +64,7 @@ def file_instance(database: Database, number: int = 1, content: str = "a"):
     path = Path(f"{number}.dcm")
     instance = Instance("1.2", "1.2.3", f"1.2.3.{number}", "1", "1", path, 1, content * 64, "A")
     with database.transaction() as connection:
-        return record_instance(connection, instance, HeaderIdentity(patient_id="P"))
+        return record_arrivals(connection, [(instance, HeaderIdentity(patient_id="P"))])[0]
 
 
 def test_migrations_add_up_to_the_schema(empty_database_urls):
@@ -80,7 +80,8 @@ def test_migrating_twice_changes_nothing(database):
 
 
 def test_migration_files_are_numbered_without_a_gap():
-    assert [path.name[:4] for path in migration_files()] == ["0001"]
+    numbers = [int(path.name[:4]) for path in migration_files()]
+    assert numbers == list(range(1, len(numbers) + 1))
 
 
 def test_every_query_is_valid_against_the_real_schema(database_url):
@@ -115,11 +116,11 @@ def test_an_empty_database_asks_for_a_migration(empty_database_urls):
 
 
 def test_a_late_instance_opens_the_next_revision_and_supersedes_on_closing(database):
-    assert file_instance(database, 1)[1].revision == 1
+    assert file_instance(database, 1).revision.revision == 1
     with database.transaction() as connection:
         assert [r.revision for r in close_quiet_studies(connection, quiet_seconds=0)] == [1]
-    assert file_instance(database, 1)[0] is Arrival.REPEAT
-    late = file_instance(database, 2)[1]
+    assert file_instance(database, 1).arrival is Arrival.REPEAT
+    late = file_instance(database, 2).revision
     assert late.revision == 2
     with database.transaction() as connection:
         assert close_quiet_studies(connection, quiet_seconds=0) == [late]
@@ -129,11 +130,11 @@ def test_a_late_instance_opens_the_next_revision_and_supersedes_on_closing(datab
 
 def test_other_bytes_under_a_known_uid_are_a_conflict(database):
     file_instance(database, 1, "a")
-    assert file_instance(database, 1, "b")[0] is Arrival.CONFLICT
+    assert file_instance(database, 1, "b").arrival is Arrival.CONFLICT
 
 
 def test_a_decision_can_be_appended_but_never_changed(database, database_url):
-    run_of_study = file_instance(database)[1]
+    run_of_study = file_instance(database).revision
     with database.transaction() as connection:
         bundle = pipeline.ensure_bundle(
             connection,

@@ -13,12 +13,13 @@ from deepbrainprint.database.arrivals import Arrival, close_quiet_studies, insta
 from deepbrainprint.database.connection import Database
 from deepbrainprint.errors import BadStudy, TryAgain
 from deepbrainprint.intake import spool
-from deepbrainprint.intake.arrivals import receive
+from deepbrainprint.intake.filing import Filing
+from deepbrainprint.intake.journal import Journal
 from deepbrainprint.intake.part10 import Delivery, read_delivery
-from deepbrainprint.intake.reconciliation import Reconciliation, reconcile
+from deepbrainprint.intake.reconciliation import Reconciliation, empty_journal, reconcile
 from deepbrainprint.records import StudyRevision
 from deepbrainprint.settings import Settings
-from tests.instances import NAME, PATIENT_ID, delivery, encoded, mr_image
+from tests.instances import NAME, PATIENT_ID, delivery, encoded, mr_image, receive
 from tests.rows import count, rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*VR:UserWarning")  # bad objects are the point
@@ -174,26 +175,61 @@ def test_a_full_disk_refuses_for_now_and_writes_nothing(
     assert list(intake_settings.home.rglob("*.dcm")) == []
 
 
-def test_what_was_written_while_postgresql_was_away_is_registered_later(
+def test_what_was_taken_while_postgresql_was_away_is_registered_once(
     intake_settings: Settings, database: Database
 ):
     away = Database("postgresql://postgres@/x?host=/nowhere")
     study_uid = generate_uid()
-    for _ in range(3):
-        with pytest.raises(TryAgain) as caught:
-            receive(intake_settings, away, delivery(mr_image(study_uid=study_uid)))
-        assert caught.value.code == "database_away"
-    found = reconciled(intake_settings, database)
-    assert found == Reconciliation(3, 3, 0, 0, 0)
+    sent = [delivery(mr_image(study_uid=study_uid)) for _ in range(3)]
+    assert [receive(intake_settings, away, one) for one in sent] == [Arrival.NEW] * 3
+    journal = Journal(intake_settings)
+    assert journal.depth().instances == 3
+    assert empty_journal(intake_settings, database, journal) == 3
+    assert empty_journal(intake_settings, database, journal) == 0
     assert reconciled(intake_settings, database).registered == 0
     assert rows(database, "select calling_ae from study") == [("SCANNER",)]
+    assert receive(intake_settings, database, sent[0]) is Arrival.REPEAT
+
+
+def test_a_journal_that_a_killed_process_left_is_registered_at_the_next_start(
+    intake_settings: Settings, database: Database
+):
+    away = Database("postgresql://postgres@/x?host=/nowhere")
+    receive(intake_settings, away, delivery())
+    assert reconciled(intake_settings, database).registered == 1
+    assert empty_journal(intake_settings, database, Journal(intake_settings)) == 1  # known by then
+    assert count(database, "instance") == 1
+
+
+@pytest.mark.parametrize(
+    "bound", [{"journal_bytes": 3000}, {"journal_minutes": 0.0}], ids=["bytes", "minutes"]
+)
+def test_a_full_journal_refuses_for_now_and_keeps_nothing_more(
+    intake_settings: Settings, bound: dict[str, float]
+):
+    filing = Filing(
+        intake_settings.model_copy(update=bound), Database("postgresql://postgres@/x?host=/nowhere")
+    )
+    codes = [code_of_receiving(filing) for _ in range(50)]
+    assert set(codes[4:]) == {"database_away"}
+    assert codes.count("") < 4
+    assert len(list(intake_settings.instances_folder.rglob("*.dcm"))) <= codes.count("") + 1
+
+
+def code_of_receiving(filing: Filing) -> str:
+    sent = delivery()
+    try:
+        filing.receive(sent, [sent.data_set])
+    except TryAgain as error:
+        return error.code
+    return ""
 
 
 def test_what_was_kept_aside_while_postgresql_was_away_is_recorded_later(
     intake_settings: Settings, database: Database
 ):
     away = Database("postgresql://postgres@/x?host=/nowhere")
-    with pytest.raises(TryAgain):
+    with pytest.raises(BadStudy):
         receive(intake_settings, away, delivery(mr_image(StudyInstanceUID=None)))
     assert reconciled(intake_settings, database).quarantined == 1
     assert reconciled(intake_settings, database).quarantined == 0

@@ -15,11 +15,10 @@ from deepbrainprint.database.connection import Database
 from deepbrainprint.database.pipeline import set_state
 from deepbrainprint.errors import DeepBrainPrintError, Misconfigured, TryAgain
 from deepbrainprint.intake.airflow_api import AirflowApi
-from deepbrainprint.intake.arrivals import receive
 from deepbrainprint.intake.dispatch import Dispatcher
 from deepbrainprint.records import State, StudyRevision
 from deepbrainprint.settings import Settings
-from tests.instances import delivery, mr_image
+from tests.instances import delivery, mr_image, receive
 from tests.integration.airflow_double import PASSWORD, AirflowDouble
 from tests.integration.services import Service, closed_to_all
 from tests.rows import rows

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deepbrainprint.database import pipeline
-from deepbrainprint.database.arrivals import close_quiet_studies, record_instance
+from deepbrainprint.database.arrivals import close_quiet_studies, record_arrivals
 from deepbrainprint.errors import BadStudy, Conflict, Misconfigured, NotApplicable, TryAgain
 from deepbrainprint.linkage.calibration import Calibration, Line
 from deepbrainprint.records import (
@@ -64,7 +64,7 @@ class Site:
         path = Path(f"{self.sent}.dcm")
         instance = Instance(uid, "1.2.1", f"1.9.{self.sent}", "1", "1", path, 1, "a" * 64, "AE")
         with self.database.transaction() as connection:
-            record_instance(connection, instance, HeaderIdentity(patient_id=header))
+            record_arrivals(connection, [(instance, HeaderIdentity(patient_id=header))])
             (run,) = close_quiet_studies(connection, quiet_seconds=0)
             choice = SeriesChoice("1.2.1", 1, contrast, True, 1.0, "made up", 1)
             scan = pipeline.ensure_scan(connection, run, choice, folder=Path("none"))
@@ -189,7 +189,7 @@ def test_a_lost_gallery_file_changes_no_decision(site):
     people = [somebody() for _ in range(40)]
     for person in people:
         site.link(site.receive(person))
-    (snapshot,) = site.settings.gallery_folder.glob("*.faiss")
+    (snapshot,) = site.settings.gallery_folder.glob("*.gallery")
     before = site.link(site.receive(again(people[3])))
     snapshot.write_bytes(b"damaged")
     after = site.link(site.receive(again(people[3])))
