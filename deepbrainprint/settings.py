@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -40,17 +40,100 @@ class Settings(BaseSettings):
     journal_minutes: float = Field(
         60.0, ge=0, description="time for which they are taken without it"
     )
+    unknown_senders: Literal["refuse", "quarantine", "accept"] = Field(
+        "refuse", description="what becomes of associations from senders that nobody admitted"
+    )
+    require_called_ae: bool = Field(
+        False, description="refuse associations that call another AE title than ours"
+    )
+    tls_certificate: Path | None = Field(
+        None, description="our certificate chain, PEM; set it to serve DICOM over TLS"
+    )
+    tls_key: Path | None = Field(
+        None, description="its private key, PEM, without a password; in the same file if not set"
+    )
+    tls_client_authority: Path | None = Field(
+        None, description="authorities of which a TLS sender must show a certificate, PEM"
+    )
+    tls_port: int = Field(
+        2762, ge=1, le=65535, description="TCP port of DICOM over TLS, beside the plain one"
+    )
+    plain_port_closed: bool = Field(False, description="serve DICOM over TLS only")
+    network_seconds: float = Field(
+        60.0, gt=0, description="silence, or time for one PDU, after which an association ends"
+    )
+    negotiation_seconds: float = Field(
+        15.0, gt=0, description="time from a connection to its association request"
+    )
+    accept_private_storage: bool = Field(
+        False, description="take every private SOP class and transfer syntax as storage"
+    )
+    metrics_host: str = Field("127.0.0.1", description="address of /metrics, /healthz, /readyz")
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="port of /metrics, /healthz and /readyz; 0 for none"
+    )
+    commitment_port: int = Field(
+        104,
+        ge=1,
+        le=65535,
+        description="TCP port at which a requester of storage commitment takes its report, where "
+        "`deepbrainprint commitment address` says nothing else",
+    )
+    commitment_retry_seconds: float = Field(
+        10.0, gt=0, description="pause before such a report is offered again, doubled each time"
+    )
+    commitment_hours: float = Field(
+        24.0, gt=0, description="time for which such a report is offered to its requester"
+    )
     listener_workers: int = Field(
         0, ge=0, description="processes that receive; 0 means one for each processor, at most 4"
     )
     quiet_seconds: float = Field(
-        60.0, gt=0, description="time without a new instance after which a study closes"
+        60.0,
+        gt=0,
+        description="time without a new instance after which a study closes, until enough is "
+        "known of how its sender pauses",
+    )
+    quiet_seconds_minimum: float = Field(
+        20.0, gt=0, description="shortest such time that is learned from a sender's history"
+    )
+    quiet_seconds_maximum: float = Field(
+        600.0, gt=0, description="longest such time that is learned from it"
+    )
+    incomplete_wait_seconds: float = Field(
+        900.0, ge=0, description="time for which a quiet study that looks incomplete waits for more"
+    )
+    recount_sources: str = Field(
+        "",
+        description="PACS to ask how much a study has, by calling AE title: "
+        "AE=host:port or AE=CALLED_AE@host:port, separated by commas",
+    )
+    retention_days: float = Field(
+        0.0, ge=0, description="age at which the files of processed studies are deleted; 0: never"
+    )
+    quarantine_days: float = Field(
+        0.0, ge=0, description="age at which what is held in quarantine is discarded; 0: never"
     )
     dispatch_seconds: float = Field(1.0, gt=0, description="pause between dispatcher rounds")
     maximum_open_runs: int = Field(4, ge=1, description="Airflow runs open at one time")
+    most_answers: int = Field(
+        10_000, ge=1, description="answers to one C-FIND or QIDO-RS query; the peer is told of more"
+    )
+    dicomweb_host: str = Field("127.0.0.1", description="address that DICOMweb binds")
+    dicomweb_port: int = Field(8043, ge=1, le=65535, description="TCP port of DICOMweb")
+    dicomweb_body_bytes: int = Field(
+        64 << 30, ge=1, description="largest body of one STOW-RS request"
+    )
+    dicomweb_requests: int = Field(64, ge=1, description="DICOMweb requests served at one time")
     airflow_url: str = Field("http://127.0.0.1:8080", description="Airflow's API server")
     airflow_user: str = Field("admin", description="Airflow user of the dispatcher")
     airflow_password: SecretStr = Field(SecretStr(""), description="password of that user")
+    pull_token: SecretStr = Field(
+        SecretStr(""), description="bearer token that `deepbrainprint pull --url` shows to a PACS"
+    )
+    pull_token_file: Path | None = Field(
+        None, description="file that holds that token; read anew at each pull"
+    )
     encoder_path: Path | None = Field(
         None, description="folder of the encoder to use instead of the one shipped"
     )

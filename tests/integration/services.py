@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,9 @@ class Service:
         return self.events(name)[-1]
 
     def kill(self) -> None:
-        """End the process as a power cut would."""
-        self.process.kill()
+        """End the process and those that it started as a power cut would."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def restart(self) -> None:
@@ -61,7 +62,10 @@ class Service:
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-c", self._code], stderr=log, env=environment(self.settings)
+                [sys.executable, "-c", self._code],
+                stderr=log,
+                env=environment(self.settings),
+                start_new_session=True,
             )
 
 

@@ -52,6 +52,15 @@ def listener(intake_settings: Settings, tmp_path: Path) -> Iterator[Service]:
     service.kill()
 
 
+def restart_with(listener: Service, **changes: object) -> None:
+    """Stop the listener and start it with other settings."""
+    listener.stop()
+    listener.settings = listener.settings.model_copy(update=changes)
+    starts = len(listener.events("reconciled"))
+    listener.restart()
+    listener.wait_for("reconciled", times=starts + 1)
+
+
 def associate(listener: Service, *contexts: tuple[str, str], patience: float = 30) -> Association:
     ae = AE("SCANNER")
     ae.dimse_timeout = patience
@@ -167,23 +176,35 @@ def test_a_repeat_is_a_success(listener: Service, database: Database):
 
 
 def test_a_full_disk_is_a_transient_refusal(listener: Service, database: Database):
-    full = listener.settings.model_copy(update={"minimum_free_bytes": 1 << 60})
-    listener.stop()
-    listener.settings = full
-    listener.restart()
-    listener.wait_for("reconciled", times=2)
+    restart_with(listener, minimum_free_bytes=1 << 60)
     assert send(listener, mr_image()) == [0xA700]
     assert count(database, "instance") == 0
 
 
-def test_postgresql_away_is_a_transient_refusal_that_ends_with_it(
+def test_postgresql_away_is_bridged_by_the_journal(
     listener: Service, database: Database, postgres_url: str
 ):
+    images = [mr_image() for _ in range(6)]
+    assert send(listener, *images[:2]) == [0x0000] * 2
+    with closed_to_all(postgres_url, database):
+        assert send(listener, *images) == [0x0000] * 6
+    listener.wait_for("journal_registered")
+    wait_until(lambda: count(database, "instance") == 6)
+    assert count(database, "instance") == 6
+    assert send(listener, *images) == [0x0000] * 6
+    assert count(database, "instance") == 6
+
+
+def test_without_a_journal_postgresql_away_is_a_transient_refusal_that_ends_with_it(
+    listener: Service, database: Database, postgres_url: str
+):
+    restart_with(listener, journal_minutes=0)
     first, second = mr_image(), mr_image()
     assert send(listener, first) == [0x0000]
     with closed_to_all(postgres_url, database):
         assert send(listener, second, second) == [0xA700, 0xA700]
-    assert send(listener, second) == [0x0000]
+    wait_until(lambda: send(listener, second) == [0x0000])
+    assert count(database, "instance") == 2
 
 
 def test_an_error_that_nobody_foresaw_refuses_one_object_only(
@@ -247,11 +268,19 @@ def test_a_taken_port_is_named(intake_settings: Settings):
             listen(settings)
 
 
-def test_a_second_listener_on_one_home_does_not_start(listener: Service):
-    settings = listener.settings.model_copy(update={"listener_port": free_port()})
-    with pytest.raises(Misconfigured, match="another listener"):
-        listen(settings)
-    assert send(listener, mr_image()) == [0x0000]
+def test_a_second_listener_on_the_same_port_takes_over_without_a_gap(
+    listener: Service, database: Database, tmp_path: Path
+):
+    second = Service("listener", "listen", listener.settings, tmp_path / "second.log")
+    second.wait_for("reconciled")
+    association = associate(listener)
+    assert store(association, mr_image()) == 0x0000
+    association.release()
+    assert listener.stop() == 0
+    for _ in range(8):
+        assert send(second, mr_image()) == [0x0000]
+    assert count(database, "instance") == 9
+    assert second.stop() == 0
 
 
 def test_an_address_that_is_not_ours_is_named(intake_settings: Settings):
