@@ -27,6 +27,17 @@ create table study_revision (
     opened_at    timestamptz not null default now(),
     closed_at    timestamptz,                           -- when it went quiet
     ended_at     timestamptz,                           -- when it reached a final state
+    checked_at          timestamptz,                    -- last look at whether it is complete
+    quiet_seconds       double precision,               -- quiet time that applies to it
+    quiet_reason        text not null default '',       -- why that one
+    waiting_since       timestamptz,                    -- quiet since then, but looks incomplete
+    waiting_until       timestamptz,                    -- when it closes all the same
+    completeness_code   text not null default '',       -- what was missing at the last look
+    completeness_reason text not null default '',       -- the same for people, without identity
+    closing_asked_at    timestamptz,                    -- a person said: process it now
+    closing_rule        text not null default '' check (closing_rule in (
+                            '', 'quiet', 'procedure_step', 'source_agrees', 'waited', 'asked')),
+    closing_reason      text not null default '',       -- why it closed when it did, for people
     primary key (study_id, revision)
 );
 create index study_revision_by_state on study_revision (state, opened_at);
@@ -51,9 +62,22 @@ create table instance (
     frames              integer,                        -- (0028,0008); null: not a multi-frame image
     image_rows          integer,
     image_columns       integer,
+    deleted_at          timestamptz,                    -- retention took the file away; null: kept
     foreign key (study_id, revision) references study_revision
 );
 create index instance_by_study on instance (study_id, series_uid);
+create index instance_kept on instance (study_id) where deleted_at is null;
+create index instance_by_arrival on instance using brin (received_at);
+
+-- Deleted is no farewell: who is sent again is on disk again, and its time starts anew.
+create function keep_again() returns trigger language plpgsql as $$
+begin
+    new.deleted_at := null;
+    new.received_at := now();
+    return new;
+end $$;
+create trigger instance_sent_again_is_kept_again before update of repeats on instance
+    for each row when (old.deleted_at is not null) execute function keep_again();
 
 -- One row per series of a study, from the header that came first.
 create table received_series (
@@ -70,6 +94,42 @@ create table received_series (
 );
 create index received_series_by_uid on received_series (series_uid);
 
+-- How long each calling AE pauses within a study. Older studies weigh less and less.
+create table sender_rhythm (
+    calling_ae text primary key,
+    studies    bigint not null,                         -- how many were ever seen
+    pauses     double precision[] not null,             -- weight of studies by their longest pause;
+                                                        -- bin n reaches to 0.1 s * 2^(n / 4)
+    updated_at timestamptz not null default now()
+);
+
+-- SHA-256 of an instance's pixels as encoded; empty: nothing to recognise it by.
+create table instance_pixels (
+    instance_id bigint primary key references instance,
+    sha256      text not null check (sha256 ~ '^([0-9a-f]{64})?$')
+);
+
+-- One row per series that can be recognised by its pixels.
+create table series_pixels (
+    study_id   bigint not null references study,
+    series_uid text not null,
+    digest     text not null,                           -- SHA-256 over its sorted pixel digests
+    images     integer not null,
+    noted_at   timestamptz not null default now(),      -- when it was first so
+    primary key (study_id, series_uid)
+);
+create index series_pixels_by_digest on series_pixels (digest, noted_at);
+
+-- Series with the same pixels as one that was noted before, in this study or another.
+create view duplicate_series as
+    select s.study_id, s.series_uid, s.images,
+           o.study_id as original_study_id, o.series_uid as original_series_uid
+    from series_pixels s
+    join lateral (select e.study_id, e.series_uid from series_pixels e
+                  where e.digest = s.digest
+                  order by e.noted_at, e.study_id, e.series_uid limit 1) o
+        on (o.study_id, o.series_uid) <> (s.study_id, s.series_uid);
+
 -- Objects that were kept aside instead of filed: unreadable, no UIDs, or other bytes under a UID
 -- that is already known.
 create table quarantine (
@@ -80,8 +140,31 @@ create table quarantine (
     size_bytes    bigint not null,
     sha256        text not null,
     calling_ae    text not null,
-    received_at   timestamptz not null default now()
+    received_at   timestamptz not null default now(),
+    state         text not null default 'held' check (state in ('held', 'released', 'discarded')),
+    decided_by    text,
+    decided_at    timestamptz,
+    note          text not null default '',             -- what the person said; no identity
+    removed_at    timestamptz,                          -- when its file went, after the decision
+    check ((state = 'held') = (decided_at is null)),
+    check ((decided_at is null) = (decided_by is null)),
+    check (removed_at is null or decided_at is not null)
 );
+create index quarantine_held on quarantine (reason_code) where state = 'held';
+
+-- Dates and times as headers write them, older forms with separators included (PS3.5 §6.2), in
+-- one form that compares as text: YYYYMMDD, and HHMMSSFFFFFF. Null where there is none.
+create function comparable_date(written text) returns text
+    language sql immutable parallel safe
+    as $$ select nullif(translate(written, '.', ''), '') $$;
+create function comparable_time(written text) returns text
+    language sql immutable parallel safe
+    as $$ select rpad(nullif(translate(written, '.:', ''), ''), 12, '0') $$;
+
+-- One of the three component groups of a person name as it is compared (PS3.5 §6.2.1).
+create function comparable_name(written text, component_group integer) returns text
+    language sql immutable parallel safe
+    as $$ select lower(rtrim(split_part(written, '=', component_group), '^ ')) $$;
 
 -- Who the header says the patient is. Text, because that is what scanners send.
 create table identity.study_identity (
@@ -100,6 +183,19 @@ create table identity.study_identity (
 );
 create index study_identity_by_patient on identity.study_identity (patient_id, issuer);
 create index study_identity_by_accession on identity.study_identity (accession_number);
+create index study_identity_by_patient_pattern
+    on identity.study_identity (patient_id text_pattern_ops);
+create index study_identity_by_accession_pattern
+    on identity.study_identity (accession_number text_pattern_ops);
+create index study_identity_by_name
+    on identity.study_identity (comparable_name(name, 1) text_pattern_ops);
+create index study_identity_by_ideographic_name
+    on identity.study_identity (comparable_name(name, 2) text_pattern_ops)
+    where position('=' in name) > 0;
+create index study_identity_by_phonetic_name
+    on identity.study_identity (comparable_name(name, 3) text_pattern_ops)
+    where position('=' in name) > 0;
+create index study_identity_by_date on identity.study_identity (comparable_date(study_date));
 
 -- Free text of a series may say who it is of.
 create table identity.series_identity (
@@ -110,6 +206,91 @@ create table identity.series_identity (
     series_time text not null,
     primary key (study_id, series_uid)
 );
+
+-- Who connected to the listener, how it ended and what came. AE titles and addresses are of
+-- machines; nothing here says who a patient is.
+create table association (
+    association_id bigint generated always as identity primary key,
+    opened_at      timestamptz not null,
+    closed_at      timestamptz not null,
+    calling_ae     text not null,
+    called_ae      text not null,
+    address        text not null,
+    is_encrypted   boolean not null,
+    ended          text not null,                       -- released, aborted, rejected, timeout …
+    reason_code    text not null,
+    instances      integer not null,
+    repeats        integer not null,
+    refusals       jsonb not null,                      -- reason: count
+    size_bytes     bigint not null
+);
+create index association_by_sender on association (calling_ae, association_id desc);
+
+-- Studies that we fetch from a PACS: what was asked for, what was found, what became of each.
+
+create table pull (
+    pull_id     bigint generated always as identity primary key,
+    source      text not null,                          -- AE title that what comes is filed under
+    protocol    text not null check (protocol in ('get', 'move', 'web')),
+    options     jsonb not null,                         -- address, window, rates; no secret
+    state       text not null default 'open' check (state in ('open', 'stopped', 'done')),
+    reason_code text not null default '',               -- why it stopped, for programs
+    reason      text not null default '',               -- the same for people, without identity
+    started_at  timestamptz not null default now(),
+    ended_at    timestamptz
+);
+
+-- One row per line of the list; what the line says is identity and stands in identity.ask_identity.
+create table pull_ask (
+    pull_id     bigint not null references pull,
+    position    integer not null check (position > 0),
+    kind        text not null check (kind in ('accession', 'patient', 'study', 'dates')),
+    place       text not null,                          -- where it was read: 'line 7'
+    state       text not null default 'waiting' check (state in (
+                    'waiting', 'answered', 'not_there', 'failed')),
+    studies     integer not null default 0,             -- how many the PACS has for it
+    reason_code text not null default '',
+    reason      text not null default '',
+    primary key (pull_id, position)
+);
+create table identity.ask_identity (
+    pull_id  bigint not null,
+    position integer not null,
+    value    text not null,
+    primary key (pull_id, position),
+    foreign key (pull_id, position) references pull_ask
+);
+
+-- One row per study that the PACS has for a pull, under the first line that asks for it.
+create table pull_study (
+    item_id            bigint generated always as identity primary key,
+    pull_id            bigint not null,
+    position           integer not null,
+    study_uid          text not null,
+    state              text not null default 'waiting' check (state in (
+                           'waiting', 'fetched', 'already_here', 'failed')),
+    expected_instances integer,                         -- what the PACS says it has
+    attempts           integer not null default 0,
+    reason_code        text not null default '',
+    reason             text not null default '',
+    ended_at           timestamptz,
+    unique (pull_id, study_uid),
+    foreign key (pull_id, position) references pull_ask
+);
+
+-- Who may use DICOMweb. Of a token only a digest is kept; a name is free again when it is revoked.
+create table access_token (
+    token_id     bigint generated always as identity primary key,
+    name         text not null check (name ~ '^[A-Za-z0-9_.-]{1,16}$'),  -- also the calling AE
+    sha256       text not null unique check (sha256 ~ '^[0-9a-f]{64}$'),
+    may_store    boolean not null,
+    may_query    boolean not null,
+    created_at   timestamptz not null default now(),
+    expires_at   timestamptz not null,
+    last_used_at timestamptz,
+    revoked_at   timestamptz
+);
+create unique index access_token_by_name on access_token (name) where revoked_at is null;
 
 -- Revisions that wait for an Airflow run. The dispatcher empties it; Airflow down means it grows.
 create table outbox (
@@ -244,7 +425,7 @@ create table decision_candidate (
 
 create function refuse_change() returns trigger language plpgsql as $$
 begin
-    raise exception 'decisions are appended, never changed';
+    raise exception 'rows of % are appended, never changed', tg_table_name;
 end $$;
 create trigger decision_is_append_only before update or delete on decision
     for each row execute function refuse_change();
@@ -258,6 +439,53 @@ create view current_decision as
 -- The newest revision of each study.
 create view current_revision as
     select distinct on (study_id) * from study_revision order by study_id, revision desc;
+
+-- Who may open an association. Rulings append; the newest one that covers AE title and address
+-- counts. The address is `any` or a network such as 10.1.2.0/24.
+create table sender_ruling (
+    sender_ruling_id bigint generated always as identity primary key,
+    calling_ae text not null check (calling_ae ~ '^[ -~]{1,16}$'),
+    network    text not null,
+    admitted   boolean not null,
+    may_query  boolean not null default false,          -- ask by C-FIND, beside sending
+    note       text not null default '',
+    decided_by text not null,                           -- account that ran the command
+    decided_at timestamptz not null default now(),
+    check (admitted or not may_query)
+);
+create trigger sender_ruling_is_append_only before update or delete on sender_ruling
+    for each row execute function refuse_change();
+
+-- Associations that no ruling admits, and what became of them; a bounded list for a person to see.
+create table noticed_sender (
+    calling_ae  text not null,                          -- as sent, odd characters escaped
+    address     text not null,
+    reason_code text not null,
+    outcome     text not null check (outcome in ('refused', 'quarantined', 'accepted')),
+    called_ae   text not null,                          -- the title it last called us by
+    times       bigint not null,
+    first_at    timestamptz not null,
+    last_at     timestamptz not null,
+    primary key (calling_ae, address, reason_code)
+);
+create index noticed_sender_by_time on noticed_sender (last_at);
+
+-- Studies that retention may take: every revision has ended, the newest neither failed nor is
+-- waiting for a person; and since when that is so.
+create view processed_study as
+    select s.study_id, s.last_instance_at,
+           greatest(s.last_instance_at, newest.ended_at, decided.decided_at) as processed_at
+    from study s
+    join lateral (select r.state, r.ended_at from study_revision r
+                  where r.study_id = s.study_id order by r.revision desc limit 1) newest on true
+    left join lateral (select d.verdict, d.decided_at from decision d
+                       where d.study_id = s.study_id
+                       order by d.decision_id desc limit 1) decided on true
+    where newest.state in ('decided', 'not_applicable', 'rejected')
+      and decided.verdict is distinct from 'review'
+      and not exists (select from study_revision r where r.study_id = s.study_id
+                      and r.state not in ('decided', 'not_applicable', 'rejected', 'failed',
+                                          'superseded'));
 
 -- Files a batch of arrivals, all or none; says of each whether it is new, a repeat or a conflict.
 -- unique_violation when another transaction filed one of them meanwhile: roll back, call again.
@@ -385,3 +613,82 @@ begin
         left join jsonb_to_recordset(fresh) as f (ordinal integer) on f.ordinal = x.ordinal
         order by x.ordinal;
 end $$;
+
+-- Storage commitment (DICOM PS3.4 Annex J): what senders asked us to answer for. Each request is
+-- reported on once, or offered until its time is over.
+create table commitment (
+    commitment_id   bigint generated always as identity primary key,
+    transaction_uid text not null,
+    requesting_ae   text not null,
+    address         text not null,                      -- it came from
+    duplicate       boolean not null default false,     -- its transaction UID stands for another
+    state           text not null default 'waiting'
+                    check (state in ('waiting', 'reported', 'given_up')),
+    requested_at    timestamptz not null default now(),
+    attempts        integer not null default 0,
+    not_before      timestamptz not null default now(), -- also ends the lease of who reports it
+    checked_at      timestamptz,                        -- when the files were last read
+    ended_at        timestamptz,
+    last_error      text not null default ''
+);
+create unique index commitment_by_transaction on commitment (requesting_ae, transaction_uid)
+    where not duplicate;
+create index commitment_waiting on commitment (not_before) where state = 'waiting';
+
+create table commitment_item (
+    commitment_id    bigint not null references commitment,
+    position         integer not null,
+    sop_class_uid    text not null,
+    sop_instance_uid text not null,
+    outcome          text check (outcome in (           -- null: not looked at yet
+                         'committed', 'unknown', 'class_conflict', 'file_missing', 'file_changed',
+                         'unreadable', 'duplicate')),
+    primary key (commitment_id, position)
+);
+create index commitment_item_failed on commitment_item (outcome) where outcome <> 'committed';
+
+-- Where a requester takes its reports, when that is not where it sends from.
+create table commitment_address (
+    ae_title text primary key,
+    host     text not null,
+    port     integer not null check (port between 1 and 65535),
+    set_by   text not null,
+    set_at   timestamptz not null default now()
+);
+
+-- Performed procedure steps (MPPS, DICOM PS3.4 Annex F): when a scanner begins and ends a study.
+-- Of what it says only UIDs are kept, nothing of the patient.
+create table procedure_step (
+    procedure_step_uid text primary key,
+    study_uid          text not null,
+    calling_ae         text not null,
+    state              text not null check (state in ('in progress', 'completed', 'discontinued')),
+    started_at         timestamptz not null default now(),
+    ended_at           timestamptz
+);
+create index procedure_step_by_study on procedure_step (study_uid);
+
+-- What the step made, as it says.
+create table procedure_step_instance (
+    procedure_step_uid text not null references procedure_step,
+    series_uid         text not null,
+    sop_instance_uid   text not null,
+    primary key (procedure_step_uid, sop_instance_uid)
+);
+
+-- Who did what to what. Holds no identity of a patient.
+create table act (
+    act_id       bigint generated always as identity primary key,
+    at           timestamptz not null default now(),
+    actor        text not null,
+    act          text not null,
+    subject_kind text not null,
+    subject_id   text not null,
+    reason       text not null default '',
+    details      jsonb not null default '{}'
+);
+create index act_by_subject on act (subject_kind, subject_id);
+create trigger act_is_append_only before update or delete on act
+    for each row execute function refuse_change();
+create trigger act_is_never_emptied before truncate on act
+    for each statement execute function refuse_change();

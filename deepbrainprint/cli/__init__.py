@@ -6,7 +6,19 @@ import sys
 
 import typer
 
-from deepbrainprint.cli import desk, scan, service
+from deepbrainprint.cli import (
+    bench,
+    commitment,
+    desk,
+    dicomweb,
+    pull,
+    quarantine,
+    scan,
+    sender_check,
+    senders,
+    service,
+    upkeep,
+)
 from deepbrainprint.cli.output import configure_logging, say_error
 from deepbrainprint.errors import DeepBrainPrintError
 
@@ -19,7 +31,15 @@ app = typer.Typer(
 )
 service.add_to(app)
 desk.add_to(app)
+pull.add_to(app)
+quarantine.add_to(app)
+commitment.add_to(app)
 scan.add_to(app)
+upkeep.add_to(app)
+senders.add_to(app)
+sender_check.add_to(app)
+dicomweb.add_to(app)
+bench.add_to(app)
 
 
 def main() -> None:

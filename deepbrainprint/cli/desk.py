@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from deepbrainprint.cli.completeness import completeness_of, say_completeness
 from deepbrainprint.cli.output import console, show, show_json, table
 from deepbrainprint.database import reports
 from deepbrainprint.database.connection import Connection, Database
@@ -58,11 +59,12 @@ def _show_story(
         raise BadStudy(f"there is no study {study}", code="no_such_study")
     steps = reports.step_reports(connection, StudyId(study))
     series = reports.series_reports(connection, StudyId(study))
-    story = {"study": found[0], "series": series, "steps": steps}
     if as_json:
-        show_json(story)
+        story = {"study": found[0], "series": series, "steps": steps}
+        show_json(story | completeness_of(connection, StudyId(study)))
         return
     console().print(table([_study_line(found[0])]))
+    say_completeness(connection, StudyId(study))
     if series:
         console().print(table([vars(report) for report in series], title="\nSeries"))
     if steps:

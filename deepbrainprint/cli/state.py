@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from deepbrainprint.cli.completeness import Upkeep, say_upkeep, upkeep_document, upkeep_of
 from deepbrainprint.cli.output import console, show_json, table
 from deepbrainprint.database import reports
 from deepbrainprint.database.connection import Database
@@ -20,10 +21,11 @@ def show_status(settings: Settings, *, as_json: bool) -> bool:
     """Show the state of the stack under `settings.home`; True when every part works."""
     found = look(settings)
     backlog = _backlog(found.info)
+    upkeep = upkeep_of(settings, found.info.database_url) if found.info and backlog else None
     if as_json:
-        show_json(_document(found, backlog))
+        show_json(_document(found, backlog, upkeep))
     else:
-        _say(found, backlog)
+        _say(found, backlog, upkeep)
     return found.healthy
 
 
@@ -40,7 +42,7 @@ def show_addresses(found: StackStatus, info: StackInfo) -> None:
         out.print(f"note: {note}", style="yellow")
 
 
-def _say(found: StackStatus, backlog: BacklogReport | None) -> None:
+def _say(found: StackStatus, backlog: BacklogReport | None, upkeep: Upkeep | None) -> None:
     out = console()
     if found.info is None or not found.running:
         out.print("The stack is not running: start it with `deepbrainprint up`.")
@@ -55,6 +57,8 @@ def _say(found: StackStatus, backlog: BacklogReport | None) -> None:
     show_addresses(found, found.info)
     if backlog is not None:
         _say_backlog(backlog)
+    if upkeep is not None:
+        say_upkeep(upkeep)
 
 
 def _say_backlog(backlog: BacklogReport) -> None:
@@ -87,7 +91,9 @@ def _backlog(info: StackInfo | None) -> BacklogReport | None:
         database.close()
 
 
-def _document(found: StackStatus, backlog: BacklogReport | None) -> dict[str, Any]:
+def _document(
+    found: StackStatus, backlog: BacklogReport | None, upkeep: Upkeep | None
+) -> dict[str, Any]:
     info = found.info
     return {
         "running": found.running,
@@ -101,4 +107,5 @@ def _document(found: StackStatus, backlog: BacklogReport | None) -> dict[str, An
         "listener_port": info and info.listener_port,
         "notes": list(info.notes) if info else [],
         "backlog": backlog and vars(backlog),
+        "upkeep": upkeep and upkeep_document(upkeep),
     }

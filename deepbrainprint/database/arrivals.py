@@ -1,4 +1,4 @@
-"""What intake writes and reads: studies, revisions, instances, identity, quarantine, outbox."""
+"""What intake writes and reads: studies, revisions, instances, identity, outbox."""
 
 from __future__ import annotations
 
@@ -70,38 +70,6 @@ def _arrival_values(number: int, instance: Instance, identity: HeaderIdentity) -
     return values
 
 
-def record_quarantine(  # noqa: PLR0913 — one argument per column
-    connection: Connection,
-    *,
-    reason_code: str,
-    reason: str,
-    path: Path,
-    size_bytes: int,
-    sha256: str,
-    calling_ae: str,
-) -> bool:
-    """Record an object that was kept aside; False when its path was recorded before.
-
-    `path` is relative to the quarantine folder.
-    """
-    inserted = execute(
-        connection,
-        "insert_quarantine",
-        reason_code=reason_code,
-        reason=reason,
-        path=str(path),
-        size_bytes=size_bytes,
-        sha256=sha256,
-        calling_ae=calling_ae,
-    )
-    return inserted > 0
-
-
-def close_quiet_studies(connection: Connection, *, quiet_seconds: float) -> list[StudyRevision]:
-    """Close every study without a new instance for `quiet_seconds` and queue its revision."""
-    return _runs(fetch_all(connection, "close_quiet_studies", quiet_seconds=quiet_seconds))
-
-
 def claim_outbox(
     connection: Connection, *, maximum_open_runs: int, lease_seconds: float
 ) -> list[StudyRevision]:
@@ -169,7 +137,10 @@ def study_by_uid(connection: Connection, study_uid: str) -> StudyId | None:
 
 
 def instance_paths(connection: Connection, run: StudyRevision) -> list[Path]:
-    """Files of a study up to and including a revision, relative to the instances folder."""
+    """Files of a study up to and including a revision, relative to the instances folder.
+
+    Those that retention has deleted are left out.
+    """
     rows = fetch_all(connection, "instance_paths", study_id=run.study_id, revision=run.revision)
     return [Path(row[0]) for row in rows]
 
@@ -183,7 +154,7 @@ def unknown_paths(connection: Connection, paths: list[Path]) -> list[Path]:
 def instances_after(
     connection: Connection, instance_id: int, *, limit: int
 ) -> list[tuple[int, Path]]:
-    """The next rows behind `instance_id`, with their paths relative to the instances folder."""
+    """The next kept instances behind `instance_id`, paths relative to the instances folder."""
     rows = fetch_all(connection, "instances_after", instance_id=instance_id, limit=limit)
     return [(row[0], Path(row[1])) for row in rows]
 

@@ -9,7 +9,6 @@ import structlog
 
 from deepbrainprint.database.arrivals import (
     claim_outbox,
-    close_quiet_studies,
     mark_dispatch_failed,
     mark_dispatched,
     open_runs,
@@ -19,7 +18,9 @@ from deepbrainprint.database.connection import Database
 from deepbrainprint.database.pipeline import fail_revision
 from deepbrainprint.errors import DeepBrainPrintError
 from deepbrainprint.intake.airflow_api import TROUBLES, AirflowApi
+from deepbrainprint.intake.closing import Closer
 from deepbrainprint.intake.logs import log_as_json
+from deepbrainprint.intake.retention import Retention
 from deepbrainprint.intake.signals import stopped_by_signals
 from deepbrainprint.records import StudyRevision
 from deepbrainprint.settings import Settings
@@ -59,25 +60,28 @@ class Dispatcher:
         self._settings = settings
         self._database = database
         self._airflow = airflow
+        self._closer = Closer(settings, database)
+        self._retention = Retention(settings, database)
         self._trouble = ""
         self._inspected_at = time.monotonic()
 
     def round(self) -> None:
-        """Close, send, look after open runs; trouble is logged when it comes and when it goes."""
+        """Close, send, look after open runs and old files.
+
+        Trouble is logged when it comes and when it goes.
+        """
         try:
             self.close_quiet()
             answers = self.send_waiting() + self._inspect_in_time()
+            self._retention.step_in_time()
         except DeepBrainPrintError as error:
             self._note(error)
         else:
             self._note_success(airflow_answered=answers > 0)
 
     def close_quiet(self) -> None:
-        """Queue the studies that have gone quiet."""
-        with self._database.transaction() as connection:
-            closed = close_quiet_studies(connection, quiet_seconds=self._settings.quiet_seconds)
-        for run in closed:
-            log.info("study_closed", run=str(run))
+        """Queue the studies that have gone quiet and look complete, or have waited long enough."""
+        self._closer.close_due()
 
     def send_waiting(self) -> int:
         """Hand waiting revisions to Airflow; how many. Raises the first trouble, all put back."""

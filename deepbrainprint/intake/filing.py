@@ -83,6 +83,8 @@ class Filing:
         arrival = self._record(instance, header)
         if arrival is Arrival.CONFLICT:  # the file that the row speaks of is gone
             raise other_bytes()
+        if arrival is Arrival.REPEAT and not target.exists():  # retention was at it just now
+            incoming.settle(target)
         return arrival
 
     def _record(self, instance: Instance, header: Header) -> Arrival:

@@ -80,6 +80,10 @@ class Journal:
             names = [path.name for path in self._folder.iterdir() if path.name != _LOCK]
         return [Path(name[:2], f"{name}.dcm") for name in sorted(names)[:limit]]
 
+    def has(self, path: Path) -> bool:
+        """Whether an instance waits."""
+        return (self._folder / path.stem).exists()
+
     def forget(self, path: Path) -> None:
         """The instance has its row now."""
         (self._folder / path.stem).unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,18 +12,18 @@ from pathlib import Path
 
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
-from pynetdicom import AE, _config, evt
+from pynetdicom import _config
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
-from deepbrainprint.errors import BadStudy, Misconfigured, TryAgain
+from deepbrainprint.errors import BadStudy, TryAgain
+from deepbrainprint.intake.peer import Peer
 
 Syntax = tuple[str, str]  # SOP class UID, transfer syntax UID
 
 CONTEXTS_PER_ASSOCIATION = 128  # context ids are odd bytes, PS3.8 section 9.3.2.2
 SOP_CLASS_NOT_SUPPORTED = 0x0122  # PS3.7 Annex C
 WARNINGS = range(0xB000, 0xC000)  # stored all the same, PS3.4 table B.2-1
-CONNECT_SECONDS, ANSWER_SECONDS = 10, 60
 
 # pynetdicom decodes and re-encodes what it sends unless this process-wide switch is on
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -52,17 +52,6 @@ class SendReport:
         return f"{text}; refused: {refused}" if refused else text
 
 
-@dataclass(frozen=True)
-class _Receiver:
-    host: str
-    port: int
-    called_ae: str
-    calling_ae: str
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port} (called AE {self.called_ae})"
-
-
 def send(  # noqa: PLR0913 - the address of an association has four parts
     files: Sequence[Path],
     *,
@@ -70,10 +59,11 @@ def send(  # noqa: PLR0913 - the address of an association has four parts
     port: int,
     called_ae: str = "DEEPBRAINPRINT",
     calling_ae: str = "SIMULATOR",
+    tls: ssl.SSLContext | None = None,
     rate: float | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> SendReport:
-    """Send DICOM files by C-STORE, byte for byte, at most `rate` instances per second.
+    """Send DICOM files by C-STORE, byte for byte, at most `rate` a second; in TLS with `tls`.
 
     `report(sent, total)` is called after each instance. A refusal by status is counted in the
     result; TryAgain if the receiver cannot be reached, refuses the association or stops answering;
@@ -81,7 +71,8 @@ def send(  # noqa: PLR0913 - the address of an association has four parts
     """
     started = time.monotonic()
     statuses: list[int] = []
-    for status in _statuses(files, _Receiver(host, port, called_ae, calling_ae)):
+    receiver = Peer(host, port, called_ae, calling_ae, tls)
+    for status in _statuses(files, receiver):
         statuses.append(status)
         if report is not None:
             report(len(statuses), len(files))
@@ -90,7 +81,7 @@ def send(  # noqa: PLR0913 - the address of an association has four parts
     return SendReport(tuple(statuses), time.monotonic() - started)
 
 
-def _statuses(files: Sequence[Path], receiver: _Receiver) -> Iterator[int]:
+def _statuses(files: Sequence[Path], receiver: Peer) -> Iterator[int]:
     """One status per file; a new association whenever the contexts of one are used up."""
     syntaxes = [_syntax(path, number) for number, path in enumerate(files, start=1)]
     for block in _blocks(syntaxes):
@@ -100,7 +91,7 @@ def _statuses(files: Sequence[Path], receiver: _Receiver) -> Iterator[int]:
 
 def _block_statuses(
     association: Association,
-    receiver: _Receiver,
+    receiver: Peer,
     files: Sequence[Path],
     syntaxes: Sequence[Syntax],
 ) -> Iterator[int]:
@@ -115,7 +106,7 @@ def _block_statuses(
             yield SOP_CLASS_NOT_SUPPORTED
 
 
-def _answer(association: Association, receiver: _Receiver, path: Path, number: int) -> int:
+def _answer(association: Association, receiver: Peer, path: Path, number: int) -> int:
     """The status of one C-STORE; TryAgain when none comes back."""
     lost = TryAgain(
         f"{receiver} stopped answering after {number} instances; check it and send again",
@@ -154,7 +145,7 @@ def _blocks(syntaxes: Sequence[Syntax]) -> Iterator[slice]:
 
 
 @contextmanager
-def _association(receiver: _Receiver, syntaxes: Sequence[Syntax]) -> Iterator[Association]:
+def _association(receiver: Peer, syntaxes: Sequence[Syntax]) -> Iterator[Association]:
     """An association that is released, or aborted when something goes wrong."""
     association = _associate(receiver, syntaxes)
     try:
@@ -165,39 +156,15 @@ def _association(receiver: _Receiver, syntaxes: Sequence[Syntax]) -> Iterator[As
             association.abort()
 
 
-def _associate(receiver: _Receiver, syntaxes: Sequence[Syntax]) -> Association:
+def _associate(receiver: Peer, syntaxes: Sequence[Syntax]) -> Association:
     contexts = [build_context(sop_class, syntax) for sop_class, syntax in dict.fromkeys(syntaxes)]
-    wrong = Misconfigured(
-        f"cannot send to {receiver}; correct the host, port or AE title",
-        code="bad_receiver_address",
-    )
-    if not 0 < receiver.port < 2**16:
-        raise wrong
-    try:
-        association = _entity(receiver).associate(
-            receiver.host,
-            receiver.port,
-            contexts,
-            ae_title=receiver.called_ae,
-            evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay)],
-        )
-    except (ValueError, TypeError, OSError) as error:
-        raise wrong from error
+    association = receiver.associate(contexts)
     if not association.is_established:
         raise TryAgain(_refusal(association, receiver), code="no_association")
     return association
 
 
-def _entity(receiver: _Receiver) -> AE:
-    entity = AE(ae_title=receiver.calling_ae)
-    entity.connection_timeout = CONNECT_SECONDS
-    entity.acse_timeout = CONNECT_SECONDS
-    entity.dimse_timeout = ANSWER_SECONDS
-    entity.network_timeout = ANSWER_SECONDS
-    return entity
-
-
-def _refusal(association: Association, receiver: _Receiver) -> str:
+def _refusal(association: Association, receiver: Peer) -> str:
     """Why there is no association, in one line."""
     if association.is_rejected:
         return (
@@ -206,10 +173,3 @@ def _refusal(association: Association, receiver: _Receiver) -> str:
     if association.acceptor.primitive is not None:
         return f"{receiver} accepts none of these object types; check what it stores"
     return f"no DICOM receiver answers at {receiver}; start it or correct host and port"
-
-
-def _without_delay(event: evt.Event) -> None:
-    """Small messages leave at once: Nagle's algorithm would hold each answer back."""
-    transport = event.assoc.dul.socket
-    if transport is not None and transport.socket is not None:
-        transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -144,12 +144,10 @@ class Incoming:
         if self._name is not None:
             os.link(self._name, target)
             return
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:  # only with a folder does Python call linkat, which can follow this link
-            source = f"/proc/self/fd/{self._descriptor}"
-            os.link(source, target.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
-        finally:
-            os.close(folder)
+        source = f"/proc/self/fd/{self._descriptor}"  # a link to the file, which is to be followed
+        # Python calls linkat, which alone can follow it, only when it is given a folder; with an
+        # absolute path that folder is not looked at.
+        os.link(source, target, src_dir_fd=self._descriptor, follow_symlinks=True)
 
 
 def same_object(target: Path, incoming: Incoming) -> bool:

@@ -137,6 +137,7 @@ def settings_of_home(settings: Settings) -> Settings:
         "airflow_url": info.airflow_url,
         "airflow_user": info.airflow_user,
         "airflow_password": SecretStr(airflow.read_password(layout, info.airflow_user)),
+        "unknown_senders": info.unknown_senders,
     }
     asked = settings.model_fields_set - {"home"}
     return settings.model_copy(update={k: v for k, v in chosen.items() if k not in asked})

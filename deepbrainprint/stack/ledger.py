@@ -31,6 +31,7 @@ class StackInfo:
     listener_port: int
     database_url: str = dataclasses.field(repr=False)
     notes: tuple[str, ...] = ()  # what differs from the defaults, and why
+    unknown_senders: str = "refuse"  # what becomes of senders that nobody admitted
 
 
 @dataclass(frozen=True)

@@ -41,9 +41,10 @@ def plan_stack(layout: Layout, settings: Settings) -> Plan:
             "database_url": _database_url(layout, settings),
             "listener_port": listener_port,
             "airflow_url": f"http://{host}:{airflow_port}",
+            "unknown_senders": _unknown_senders(settings),
         }
     )
-    notes = _notes(settings, listener_port, airflow_port)
+    notes = (*_notes(settings, listener_port, airflow_port), *_warnings(chosen))
     return Plan(chosen, airflow_port, _info(layout, chosen, notes))
 
 
@@ -102,6 +103,17 @@ def _choose_ports(settings: Settings) -> tuple[int, int]:
     return listener, pages
 
 
+def _unknown_senders(settings: Settings) -> str:
+    """A trial must work at once: here senders are accepted unless the site says otherwise."""
+    return settings.unknown_senders if "unknown_senders" in settings.model_fields_set else "accept"
+
+
+def _warnings(settings: Settings) -> tuple[str, ...]:
+    if settings.unknown_senders != "accept":
+        return ()
+    return ("anyone may send and query: set DBP_UNKNOWN_SENDERS=refuse before production",)
+
+
 def _notes(settings: Settings, listener_port: int, airflow_port: int) -> tuple[str, ...]:
     wanted = urlsplit(settings.airflow_url).port or 8080
     moved = {
@@ -126,6 +138,7 @@ def _info(layout: Layout, settings: Settings, notes: tuple[str, ...]) -> StackIn
         listener_port=settings.listener_port,
         database_url=settings.database_url.get_secret_value(),
         notes=notes,
+        unknown_senders=settings.unknown_senders,
     )
 
 

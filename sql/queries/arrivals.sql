@@ -6,37 +6,6 @@ select ordinal, arrival, study_id, revision from record_arrivals(%(batch)s::json
 -- Whether anybody is there.
 select 1;
 
--- name: insert_quarantine
--- Record an object that was kept aside; the same bytes are recorded once.
-insert into quarantine (reason_code, reason, path, size_bytes, sha256, calling_ae)
-values (%(reason_code)s, %(reason)s, %(path)s, %(size_bytes)s, %(sha256)s, %(calling_ae)s)
-on conflict (path) do nothing;
-
--- name: close_quiet_studies
--- Close what has been quiet for long enough and put it in the outbox. A study whose row is locked
--- is receiving an image at this moment and is left for the next round.
-with quiet as (
-    select s.study_id from study s
-    where s.last_instance_at <= now() - make_interval(secs => %(quiet_seconds)s)
-      and exists (select 1 from study_revision r
-                  where r.study_id = s.study_id and r.state = 'receiving')
-    for update of s skip locked
-), closed as (
-    update study_revision r set state = 'queued', closed_at = now()
-    from quiet where r.study_id = quiet.study_id and r.state = 'receiving'
-    returning r.study_id, r.revision
-), superseded as (
-    update study_revision r set state = 'superseded', ended_at = now()
-    from closed where r.study_id = closed.study_id and r.revision < closed.revision
-        and r.state <> 'superseded'
-), overtaken as (
-    delete from outbox o using closed
-    where o.study_id = closed.study_id and o.revision < closed.revision and o.dispatched_at is null
-), queued as (
-    insert into outbox (study_id, revision) select study_id, revision from closed
-)
-select study_id, revision from closed order by study_id;
-
 -- name: lock_outbox
 -- One claim at a time: the next one then sees what this one leased.
 select pg_advisory_xact_lock(hashtext('outbox'));
@@ -107,7 +76,8 @@ select study_id from study where study_uid = %(study_uid)s;
 
 -- name: instance_paths
 -- Files of a study up to and including a revision, in order of arrival.
-select path from instance where study_id = %(study_id)s and revision <= %(revision)s
+select path from instance
+where study_id = %(study_id)s and revision <= %(revision)s and deleted_at is null
 order by instance_id;
 
 -- name: unknown_paths
@@ -117,6 +87,7 @@ where not exists (select from instance i where i.path = p.path)
 order by p.path;
 
 -- name: instances_after
--- A page of instances in order of arrival.
-select instance_id, path from instance where instance_id > %(instance_id)s
+-- A page of instances whose files should be there, in order of arrival.
+select instance_id, path from instance
+where instance_id > %(instance_id)s and deleted_at is null
 order by instance_id limit %(limit)s;

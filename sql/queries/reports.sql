@@ -45,7 +45,7 @@ select (select count(*) from study_revision where state = 'receiving'),
        (select count(*) from study_revision
         where state in ('dispatched', 'converted', 'stripped', 'sliced', 'encoded')),
        (select count(*) from study_revision where state in ('rejected', 'failed')),
-       (select count(*) from quarantine),
+       (select count(*) from quarantine where state = 'held'),
        (select count(*) from current_decision where verdict = 'review'),
        (select extract(epoch from now() - min(enqueued_at))::float8 from outbox
         where dispatched_at is null),

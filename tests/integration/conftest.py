@@ -17,6 +17,8 @@ from deepbrainprint.database.connection import Database
 from deepbrainprint.database.migrations import migrate
 from deepbrainprint.intake import spool
 from deepbrainprint.settings import Settings
+from tests.integration.orthanc import Orthanc, running_orthanc
+from tests.integration.services import Service, free_port
 
 TEMPLATE = "template_migrated"
 
@@ -77,7 +79,36 @@ def _with_name(url: str, name: str) -> str:
 def intake_settings(tmp_path: Path, database_url: str) -> Settings:
     """Settings of an intake with an empty, prepared home and a database of its own."""
     settings = Settings(
-        home=tmp_path / "home", database_url=SecretStr(database_url), minimum_free_bytes=0
+        home=tmp_path / "home",
+        database_url=SecretStr(database_url),
+        minimum_free_bytes=0,
+        unknown_senders="accept",
     )
     spool.prepare(settings)
     return settings
+
+
+@pytest.fixture
+def listener(intake_settings: Settings, tmp_path: Path) -> Iterator[Service]:
+    """The listener as a process of its own, open to every sender."""
+    settings = intake_settings.model_copy(
+        update={"listener_port": free_port(), "listener_host": "127.0.0.1"}
+    )
+    service = Service("listener", "listen", settings, tmp_path / "listener.log")
+    service.wait_for("reconciled")
+    yield service
+    service.kill()
+
+
+@pytest.fixture(scope="session")
+def one_orthanc() -> Iterator[Orthanc]:
+    """An Orthanc that lives as long as the test session; mark the test with `needs_orthanc`."""
+    with running_orthanc() as orthanc:
+        yield orthanc
+
+
+@pytest.fixture
+def orthanc(one_orthanc: Orthanc) -> Orthanc:
+    """An Orthanc that holds nothing; mark the test with `needs_orthanc`."""
+    one_orthanc.clear()
+    return one_orthanc

@@ -10,12 +10,13 @@ import psycopg2
 import pytest
 
 from deepbrainprint.database import decisions, pipeline
-from deepbrainprint.database.arrivals import Arrival, close_quiet_studies, record_arrivals
+from deepbrainprint.database.arrivals import Arrival, record_arrivals
 from deepbrainprint.database.connection import Database
 from deepbrainprint.database.migrations import migrate, migration_files
 from deepbrainprint.database.queries import named_queries, sql_folder
 from deepbrainprint.errors import Misconfigured, TryAgain
 from deepbrainprint.records import Decision, HeaderIdentity, Instance, Reason, State, Verdict
+from tests.closing import close_quiet_studies
 
 CATALOG = """
 select 'column', table_schema || '.' || table_name, column_name,

@@ -9,7 +9,7 @@ import time
 import pytest
 from pydicom.uid import generate_uid
 
-from deepbrainprint.database.arrivals import Arrival, close_quiet_studies, instance_paths
+from deepbrainprint.database.arrivals import Arrival, instance_paths
 from deepbrainprint.database.connection import Database
 from deepbrainprint.errors import BadStudy, TryAgain
 from deepbrainprint.intake import spool
@@ -19,6 +19,7 @@ from deepbrainprint.intake.part10 import Delivery, read_delivery
 from deepbrainprint.intake.reconciliation import Reconciliation, empty_journal, reconcile
 from deepbrainprint.records import StudyRevision
 from deepbrainprint.settings import Settings
+from tests.closing import close_quiet_studies
 from tests.instances import NAME, PATIENT_ID, delivery, encoded, mr_image, receive
 from tests.rows import count, rows
 

@@ -317,6 +317,25 @@ def test_a_superseded_revision_is_not_handed_over(
     assert [run.endswith("-r2") for run in airflow.runs] == [True]
 
 
+def test_old_files_are_deleted_between_the_rounds(
+    settings: Settings, arrive: Callable[..., None], airflow: AirflowDouble, database: Database
+):
+    keeping = settings.model_copy(update={"retention_days": 30.0})
+    dispatcher = Dispatcher(keeping, database, AirflowApi(keeping))
+    arrive()
+    dispatcher.round()
+    rows(
+        database,
+        "update study_revision set state = 'decided', ended_at = now() - interval '31 days'",
+    )
+    rows(database, "update study set last_instance_at = now() - interval '31 days'")
+    rows(database, "update instance set received_at = now() - interval '31 days'")
+    dispatcher.round()  # the last look was a moment ago
+    assert rows(database, "select deleted_at is null from instance") == [(True,)]
+    Dispatcher(keeping, database, AirflowApi(keeping)).round()
+    assert rows(database, "select deleted_at is null from instance") == [(False,)]
+
+
 def test_the_service_waits_out_airflow_and_logs_each_change_once(
     settings: Settings, arrive: Callable[..., None], airflow: AirflowDouble, tmp_path: Path
 ):

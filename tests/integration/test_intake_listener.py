@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -39,17 +38,6 @@ SECRETS = [*NAME.split("^"), PATIENT_ID]
 dcmtk = pytest.mark.skipif(
     shutil.which("storescu") is None, reason="needs dcmtk: apt-get install dcmtk"
 )
-
-
-@pytest.fixture
-def listener(intake_settings: Settings, tmp_path: Path) -> Iterator[Service]:
-    settings = intake_settings.model_copy(
-        update={"listener_port": free_port(), "listener_host": "127.0.0.1"}
-    )
-    service = Service("listener", "listen", settings, tmp_path / "listener.log")
-    service.wait_for("reconciled")
-    yield service
-    service.kill()
 
 
 def restart_with(listener: Service, **changes: object) -> None:

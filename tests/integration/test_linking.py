@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deepbrainprint.database import pipeline
-from deepbrainprint.database.arrivals import close_quiet_studies, record_arrivals
+from deepbrainprint.database.arrivals import record_arrivals
 from deepbrainprint.errors import BadStudy, Conflict, Misconfigured, NotApplicable, TryAgain
 from deepbrainprint.linkage.calibration import Calibration, Line
 from deepbrainprint.records import (
@@ -24,6 +24,7 @@ from deepbrainprint.records import (
 from deepbrainprint.settings import load_settings
 from deepbrainprint.workflow import ingest
 from deepbrainprint.workflow.step import perform
+from tests.closing import close_quiet_studies
 from tests.rows import count, rows
 
 CALIBRATION = Calibration(Line(30.0, 0.5), Line(30.0, 0.3), 6.0, 0.0, 2.0, 100, {})

@@ -18,6 +18,7 @@ from deepbrainprint.intake.listener.keeper import Keeper, worker_count
 from deepbrainprint.intake.listener.registrar import Registrar
 from deepbrainprint.intake.logs import log_as_json
 from deepbrainprint.intake.signals import stopped_by_signals
+from deepbrainprint.intake.tls import server_context
 from deepbrainprint.settings import Settings
 
 log = structlog.get_logger()
@@ -36,6 +37,7 @@ def listen(settings: Settings, *, stop: threading.Event | None = None) -> None:
     stop = stop or threading.Event()
     database = Database(settings.database_url.get_secret_value(), maximum_connections=2)
     with stopped_by_signals(stop), _counted_in_files() as counts:
+        server_context(settings)  # what is wrong with certificates is said before anything starts
         stale = spool.prepare(settings)
         started_at = time.time()
         keeper = Keeper(settings)

@@ -142,6 +142,11 @@ class StreamingAssociation(Association):
         """Run a function in this thread once the request in hand has been answered."""
         self._soon.append(function)
 
+    def is_quiet(self, seconds: float) -> bool:
+        """Whether it is established and the peer sends nothing for so long."""
+        waits = bool(self.is_established) and not self._messages.has_waiting
+        return waits and not self._stream.has_more(seconds)
+
     def read_message(self) -> bool:
         """Read and serve a C-STORE, or read another message to its end; False when it is over.
 
@@ -288,7 +293,8 @@ class StreamingAssociation(Association):
             self._messages.take(self._context_id, command, identifier)
         except (PeerGone, DeepBrainPrintError):
             raise
-        except Exception:  # noqa: BLE001 — pynetdicom's decoders raise whatever bytes lead to
+        except Exception as error:  # noqa: BLE001 — pynetdicom's decoders raise whatever bytes lead to
+            log.warning("message_unreadable", error=type(error).__name__, place=place_of(error))
             raise ProtocolViolation(_INVALID_VALUE) from None
         return True
 
@@ -299,7 +305,7 @@ class StreamingAssociation(Association):
                 return
             self._serve_request(message, context_id)
             self._is_paused = True
-            while self._soon and self.is_established:
+            while self._soon:
                 self._soon.pop(0)()
 
     # Endings

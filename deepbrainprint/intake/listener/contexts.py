@@ -24,15 +24,18 @@ _SYNTAXES = frozenset(map(str, ALL_TRANSFER_SYNTAXES))
 
 
 class AcceptedContexts:
-    """What this listener offers.
+    """What is offered to a sender.
 
-    `services` are SOP classes other than storage. `any_private` takes every SOP class and every
-    transfer syntax outside DICOM's own numbers as storage: the bytes are kept as they are sent.
+    `services` are SOP classes other than storage; `is_storing` adds those. `any_private` takes
+    every SOP class and transfer syntax outside DICOM's own numbers as storage, bytes as sent.
     """
 
-    def __init__(self, services: Iterable[str], *, any_private: bool) -> None:
+    def __init__(
+        self, services: Iterable[str], *, is_storing: bool = True, any_private: bool
+    ) -> None:
         self._services = frozenset(services)
-        self._any_private = any_private
+        self._storage = _STORAGE if is_storing else frozenset()
+        self._any_private = is_storing and any_private
 
     def supported(self, requested: Iterable[PresentationContext]) -> list[PresentationContext]:
         """The contexts among those asked for that are taken, and with which transfer syntaxes."""
@@ -47,7 +50,7 @@ class AcceptedContexts:
         """Of several the first of ours is taken: one that writes the value representations."""
         if abstract_syntax in self._services:
             return [syntax for syntax in _MESSAGES if syntax in offered]
-        if abstract_syntax not in _STORAGE and not self._is_welcome_private(abstract_syntax):
+        if abstract_syntax not in self._storage and not self._is_welcome_private(abstract_syntax):
             return []
         known = [s for s in offered if s in _SYNTAXES or self._is_welcome_private(s)]
         return sorted(dict.fromkeys(known), key=lambda uid: uid != ExplicitVRLittleEndian)

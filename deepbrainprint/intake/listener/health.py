@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from pynetdicom import AE
+from pynetdicom import build_context
 
 from deepbrainprint.database.connection import Database
 from deepbrainprint.database.health import IntakeDepth, intake_depth
@@ -24,10 +25,12 @@ from deepbrainprint.errors import DeepBrainPrintError, Misconfigured
 from deepbrainprint.intake.disk import DiskState, DiskWatch
 from deepbrainprint.intake.journal import Journal
 from deepbrainprint.intake.listener.contexts import VERIFICATION
+from deepbrainprint.intake.peer import Peer
 from deepbrainprint.settings import Settings
 
 _ECHO_SECONDS = 5.0
 _REMEMBER_SECONDS = 1.0  # a probe that asks often costs one echo a second
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 — where to find ourselves there
 _OK, _NOT_OK, _NOT_FOUND = "200 OK", "503 Service Unavailable", "404 Not Found"
 
 Respond = Callable[[str, list[tuple[str, str]]], object]
@@ -122,15 +125,18 @@ class Health:
 
     def _echo_fault(self) -> str:
         """Ask ourselves as a modality would (PS3.4 Annex A)."""
-        ae = AE(self._settings.ae_title)
-        ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = _ECHO_SECONDS
-        ae.add_requested_context(VERIFICATION)
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(  # noqa: S104 — compared, not bound
-            self._settings.listener_host, self._settings.listener_host
+        settings = self._settings
+        host = _ANY_ADDRESS.get(settings.listener_host, settings.listener_host)
+        peer = Peer(
+            host,
+            settings.tls_port if settings.plain_port_closed else settings.listener_port,
+            called_ae=settings.ae_title,
+            calling_ae=settings.ae_title,
+            tls=_to_ourselves(settings) if settings.plain_port_closed else None,
+            connect_seconds=_ECHO_SECONDS,
+            answer_seconds=_ECHO_SECONDS,
         )
-        association = ae.associate(
-            host, self._settings.listener_port, ae_title=self._settings.ae_title
-        )
+        association = peer.associate([build_context(VERIFICATION)])
         if not association.is_established:
             return "the listener does not take an association from itself"
         answer = association.send_c_echo()
@@ -153,6 +159,16 @@ class Health:
         except DeepBrainPrintError as error:
             return str(error)
         return ""
+
+
+def _to_ourselves(settings: Settings) -> ssl.SSLContext:
+    """Our own port needs no proof of who it is; it may want our certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if settings.tls_certificate is not None:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    return context
 
 
 class _Depths(Collector):

@@ -196,7 +196,9 @@ def worker_count(settings: Settings) -> int:
 
 
 def _ports(settings: Settings) -> list[tuple[int, bool]]:
-    return [(settings.listener_port, False)]
+    """Each port with whether it speaks TLS."""
+    plain = [] if settings.plain_port_closed else [(settings.listener_port, False)]
+    return plain + ([(settings.tls_port, True)] if settings.tls_certificate else [])
 
 
 @contextmanager
@@ -214,13 +216,14 @@ def _bound(settings: Settings, port: int) -> Iterator[socket.socket]:
 
 
 def _cannot_bind(settings: Settings, port: int, error: OSError) -> Misconfigured:
+    setting = "DBP_LISTENER_PORT" if port == settings.listener_port else "DBP_TLS_PORT"
     if error.errno == errno.EADDRINUSE:
         return Misconfigured(
-            f"port {port} is taken: stop what uses it or set DBP_LISTENER_PORT to a free one",
+            f"port {port} is taken: stop what uses it or set {setting} to a free one",
             code="port_taken",
         )
     return Misconfigured(
         f"cannot listen on {settings.listener_host} port {port} ({error.strerror}): "
-        "correct DBP_LISTENER_HOST or DBP_LISTENER_PORT",
+        f"correct DBP_LISTENER_HOST or {setting}",
         code="cannot_listen",
     )

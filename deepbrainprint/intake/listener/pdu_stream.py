@@ -15,6 +15,7 @@ from dataclasses import dataclass
 _BUFFER_BYTES = 1 << 18  # two PDUs as DCMTK sends them
 _PDU_HEADER = struct.Struct(">BxL")
 _PDV_HEADER = struct.Struct(">LBB")
+_NO_TIME_SECONDS = 0.0005  # zero would mean for ever
 _TIME_VALUE = struct.Struct("ll")
 
 PDU_HEADER_BYTES = 6
@@ -103,12 +104,13 @@ class PduStream:
         for _ in self.parts(size):
             pass
 
-    def has_more(self) -> bool:
-        """Whether bytes have come that nobody has read; does not wait."""
+    def has_more(self, seconds: float = 0.0) -> bool:
+        """Whether bytes have come that nobody has read, or come within `seconds`."""
         if self._start < self._end:
             return True
+        self._deadline = float("inf")
         try:
-            self._wait_at_most(0.0005)
+            self._wait_at_most(max(seconds, _NO_TIME_SECONDS))
             self._fill()
         except PeerGone as gone:
             if gone.how != "silent":
@@ -138,5 +140,5 @@ class PduStream:
             self._connection.settimeout(seconds)
             return
         whole = int(seconds)
-        value = _TIME_VALUE.pack(whole, max(1, int((seconds - whole) * 1e6)) if seconds else 1)
+        value = _TIME_VALUE.pack(whole, int((seconds - whole) * 1e6))
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)

@@ -9,6 +9,7 @@ import structlog
 
 from deepbrainprint.database.arrivals import Arrival
 from deepbrainprint.errors import BadStudy, DeepBrainPrintError
+from deepbrainprint.intake.admission import NOT_AUTHORISED
 from deepbrainprint.intake.filing import Filing
 from deepbrainprint.intake.logs import place_of
 from deepbrainprint.intake.part10 import Request
@@ -23,6 +24,7 @@ DATA_SET_DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 PROCESSING_FAILURE = 0xC211
 
+UNKNOWN_SENDER = "unknown_sender"
 _MISMATCHES = frozenset({"uid_mismatch", "class_mismatch"})
 
 
@@ -105,6 +107,8 @@ class StoreOperation:
 
 def status_of(error: DeepBrainPrintError) -> int:
     """The C-STORE status that tells a sender what to do about an error."""
+    if error.code == UNKNOWN_SENDER:
+        return NOT_AUTHORISED
     if error.code in _MISMATCHES:
         return DATA_SET_DOES_NOT_MATCH
     return CANNOT_UNDERSTAND if isinstance(error, BadStudy) else OUT_OF_RESOURCES

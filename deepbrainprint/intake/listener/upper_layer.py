@@ -94,15 +94,19 @@ class Messages(DIMSEServiceProvider):
         self._association = association
         self._waiting: deque[tuple[int, Any]] = deque()
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a message has come that nobody has taken."""
+        return bool(self._waiting)
+
     def take(self, context_id: int, command: bytes, data: bytes) -> None:
         """Decode one whole message and keep it for `get_msg`; a C-CANCEL is noted at once.
 
         Any error of pynetdicom's decoders may come out of this.
         """
-        parts = P_DATA()
-        parts.presentation_data_value_list = [(context_id, b"\x03" + command)]
-        if data:
-            parts.presentation_data_value_list.append((context_id, b"\x02" + data))
+        parts: Any = P_DATA()
+        values = [(b"\x03", command)] + ([(b"\x02", data)] if data else [])
+        parts.presentation_data_value_list = [[context_id, head + body] for head, body in values]
         message = DIMSEMessage()
         message.decode_msg(parts, self._association)
         primitive = message.message_to_primitive()

@@ -1,0 +1,1 @@
+"""Speed, each beside its peers, in one run on one machine."""

@@ -1,0 +1,151 @@
+"""`deepbrainprint bench`: speed, each beside its peers, in one run on one machine."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deepbrainprint.cli.desk import AsJson
+from deepbrainprint.cli.output import console, show_json, table
+
+_MARKS = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: "[yellow]–[/yellow]"}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    benches = typer.Typer(
+        name="bench", help="Measure speed, each thing beside its peers.", no_args_is_help=True
+    )
+    benches.callback()(_benches)
+    benches.command()(intake)
+    app.add_typer(benches)
+
+
+def _benches() -> None:
+    """Measure speed, each thing beside its peers, in one run on this machine."""
+
+
+def intake(
+    receivers: Annotated[
+        str, typer.Option(help="Only these, separated by commas: ours,orthanc,dcmtk,pynetdicom.")
+    ] = "",
+    cells: Annotated[str, typer.Option(help="Only these, for instance slices-1,mixed-4.")] = "",
+    repeat: Annotated[int, typer.Option(help="Repetitions of each.", min=1)] = 3,
+    scale: Annotated[float, typer.Option(help="So many times as many objects.", min=0.001)] = 1.0,
+    folder: Annotated[
+        Path, typer.Option(help="Folder whose disk is used; all is removed at the end.")
+    ] = Path("/var/tmp"),  # noqa: S108 — /tmp is memory on many machines, and this measures disks
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Say line by line where receivers spend their time.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send the same objects to our listener and to others: speed, processor time, memory."""
+    from deepbrainprint.bench.intake import Plan, bench_intake  # noqa: PLC0415 — pynetdicom
+    from deepbrainprint.bench.profile import profile_intake  # noqa: PLC0415
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is stopped
+    if profile:
+        _show_profile(profile_intake(folder, scale, _say), as_json=as_json)
+        return
+    chosen = {"receivers": _chosen("receivers", receivers), "cells": _chosen("cells", cells)}
+    named = {name: names for name, names in chosen.items() if names}
+    document = bench_intake(Plan(repeat=repeat, scale=scale, folder=folder, **named), _say)
+    if as_json:
+        show_json(document)
+    else:
+        _show(document)
+    if document["failures"]:
+        raise typer.Exit(1)
+
+
+def _chosen(option: str, text: str) -> tuple[str, ...]:
+    from deepbrainprint.bench.cells import CELLS  # noqa: PLC0415
+    from deepbrainprint.bench.intake import RECEIVERS  # noqa: PLC0415
+
+    known = {"receivers": tuple(RECEIVERS), "cells": tuple(CELLS)}[option]
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if name not in known:
+            raise typer.BadParameter(f"{name} is none of {', '.join(known)}", param_hint=option)
+    return names
+
+
+def _say(words: str) -> None:
+    console(error=True).print(words, markup=False)
+
+
+def _show(document: dict[str, Any]) -> None:
+    out = console()
+    for cell in document["cells"]:
+        rows = [_line(result) for result in document["results"] if result["cell"] == cell["name"]]
+        title = (
+            f"{cell['name']}: {cell['instances']} objects, {cell['size_bytes'] / 1e6:.0f} MB, "
+            f"{cell['associations']} associations"
+        )
+        out.print(table(rows, title=f"\n{title}"))
+    out.print("\nGoals")
+    for goal in document["goals"]:
+        out.print(f"{_MARKS[goal['holds']]} {goal['goal']}: {_found(goal)}")
+    _say_rest(document)
+
+
+def _say_rest(document: dict[str, Any]) -> None:
+    out, machine = console(), document["machine"]
+    for left_out in document["left_out"]:
+        out.print(f"Left out: {left_out['name']} ({left_out['why']})", markup=False)
+    for failure in document["failures"]:
+        words = "{receiver}, {cell}, repetition {repetition}: {wrong}".format_map(failure)
+        out.print(words, style="red", markup=False)
+    out.print(
+        f"\n{machine['cores']} cores of {machine['processor']}, {machine['file_system']}, "
+        f"Linux {machine['kernel']}; medians of {document['method']['repeat']}, spread in --json",
+        markup=False,
+    )
+
+
+def _line(result: dict[str, Any]) -> dict[str, Any]:
+    def median(name: str) -> float | None:
+        return result[name]["median"] if name in result else None
+
+    kinds = [name for name in ("slices", "multiframe") if f"{name}_response_p50_ms" in result]
+    responses = {
+        f"{kind} {rank} ms": _rounded(median(f"{kind}_response_{rank}_ms"), 1)
+        for kind in kinds
+        for rank in ("p50", "p99")
+    }
+    return {
+        "receiver": result["receiver"],
+        "instances/s": _rounded(median("instances_per_second")),
+        "MB/s": _rounded(median("mb_per_second")),
+        "CPU s/GB": _rounded(median("cpu_seconds_per_gb"), 2),
+        **responses,
+        "peak MB": _rounded(median("peak_rss_mb")),
+        "largest MB": _rounded(median("peak_process_rss_mb")),
+    }
+
+
+def _rounded(value: float | None, digits: int = 0) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _found(goal: dict[str, Any]) -> str:
+    if goal["holds"] is None:
+        return "not measured"
+    return f"{goal['found']:.1f}, bound {goal['bound']:.1f}"
+
+
+def _show_profile(rows: Iterable[dict[str, Any]], *, as_json: bool) -> None:
+    listed = list(rows)
+    if as_json:
+        show_json(listed)
+        return
+    for receiver in dict.fromkeys(row["receiver"] for row in listed):
+        mine = [row for row in listed if row["receiver"] == receiver]
+        shown = [{k: v for k, v in row.items() if k != "receiver"} for row in mine]
+        console().print(table(shown, title=f"\n{receiver}"))

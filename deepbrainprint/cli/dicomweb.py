@@ -1,0 +1,120 @@
+"""Commands of DICOMweb: the service itself, and the tokens of those who use it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deepbrainprint.cli.desk import AsJson, Home, settings_of
+from deepbrainprint.cli.output import console, show, show_json
+from deepbrainprint.database.connection import Database
+from deepbrainprint.database.tokens import TokenReport, token_reports
+from deepbrainprint.intake.tokens import Right, end_token, new_token
+
+token = typer.Typer(help="Who may use DICOMweb: make, list and revoke tokens.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(dicomweb)
+    app.add_typer(token, name="token", no_args_is_help=True)
+
+
+def dicomweb(
+    home: Home = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to bind instead of DBP_DICOMWEB_HOST.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Instead of DBP_DICOMWEB_PORT.")
+    ] = None,
+) -> None:
+    """Serve QIDO-RS and STOW-RS until stopped."""
+    from deepbrainprint.intake.http_service import serve_dicomweb  # noqa: PLC0415 — fastapi
+
+    chosen = {"dicomweb_host": host, "dicomweb_port": port}
+    settings = settings_of(home).model_copy(
+        update={name: value for name, value in chosen.items() if value is not None}
+    )
+    serve_dicomweb(settings)
+
+
+@token.command()
+def add(
+    name: Annotated[
+        str, typer.Argument(help="Whose it is, at most 16 characters; the sender's name in lists.")
+    ],
+    may: Annotated[
+        list[Right] | None, typer.Option(help="A right; give the option twice for both.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How long it counts.")] = 365,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token and show it, this one time."""
+    with _database(home) as database:
+        secret = new_token(database, name, frozenset(may or ()), days=days, by=_person())
+    if as_json:
+        show_json({"name": name, "token": secret, "rights": sorted(may or ()), "days": days})
+        return
+    console().print(secret, markup=False)
+    console(error=True).print(
+        f"It is shown this one time. {name} sends it as `Authorization: Bearer …`; "
+        f"it counts for {days} days."
+    )
+
+
+@token.command("list")
+def list_tokens(home: Home = None, as_json: AsJson = False) -> None:
+    """List all tokens: what each may do, until when it counts, and when it was used last."""
+    with _database(home) as database, database.transaction() as connection:
+        found = token_reports(connection)
+    if as_json:
+        show_json(found)
+    else:
+        show([_line(report) for report in found], as_json=False, empty="There is no token.")
+
+
+@token.command()
+def revoke(
+    name: Annotated[str, typer.Argument(help="Whose token it is.")], home: Home = None
+) -> None:
+    """Let a token count no more, from the next request on."""
+    with _database(home) as database:
+        end_token(database, name, by=_person())
+    console().print(f"The token of {name} counts no more.")
+
+
+def _line(report: TokenReport) -> dict[str, Any]:
+    rights = {"store": report.may_store, "query": report.may_query}
+    return {
+        "name": report.name,
+        "may": [right for right, allowed in rights.items() if allowed],
+        "made": report.created_at,
+        "counts until": report.revoked_at or report.expires_at,
+        "revoked": "yes" if report.revoked_at else "no",
+        "last used": report.last_used_at,
+    }
+
+
+def _person() -> str:
+    """The account that a person signed in with."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number without a name
+        return f"uid {os.getuid()}"
+
+
+@contextmanager
+def _database(home: Path | None) -> Iterator[Database]:
+    database = Database(settings_of(home).database_url.get_secret_value(), maximum_connections=1)
+    try:
+        yield database
+    finally:
+        database.close()
