@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     )
     metrics_host: str = Field("127.0.0.1", description="address of /metrics, /healthz, /readyz")
     metrics_port: int = Field(
-        0, ge=0, le=65535, description="port of /metrics, /healthz and /readyz; 0 for none"
+        11180, ge=0, le=65535, description="port of /metrics, /healthz and /readyz; 0 for none"
     )
     commitment_port: int = Field(
         104,

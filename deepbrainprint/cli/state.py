@@ -37,6 +37,10 @@ def show_addresses(found: StackStatus, info: StackInfo) -> None:
         f"  sign in    user {info.airflow_user}, password {found.password.get_secret_value()}"
     )
     out.print(f"DICOM        {info.ae_title} at {info.listener_host}:{info.listener_port}")
+    if info.tls_port:
+        out.print(f"  over TLS   port {info.tls_port}")
+    out.print(f"DICOMweb     {info.dicomweb_url}  (STOW-RS, QIDO-RS; `deepbrainprint token add`)")
+    out.print(f"probes       {info.metrics_url}/readyz, /healthz, /metrics")
     out.print(f"logs         {info.home / 'logs'}")
     for note in info.notes:
         out.print(f"note: {note}", style="yellow")
@@ -105,6 +109,9 @@ def _document(
         "password_file": info and info.password_file,
         "ae_title": info and info.ae_title,
         "listener_port": info and info.listener_port,
+        "tls_port": info and info.tls_port,
+        "dicomweb_url": info and info.dicomweb_url,
+        "metrics_url": info and info.metrics_url,
         "notes": list(info.notes) if info else [],
         "backlog": backlog and vars(backlog),
         "upkeep": upkeep and upkeep_document(upkeep),

@@ -33,7 +33,10 @@ def _fault(layout: Layout, info: StackInfo, player: Player, answer: dict[str, An
         case "postgres":
             return "" if postgres.is_ready(layout) else "takes no connections yet"
         case "listener":
-            return "" if _listens(player, info.listener_port) else "does not listen yet"
+            return _listener_fault(info)
+        case "dicomweb":
+            well = _answers(f"{info.dicomweb_url}/healthz")
+            return "" if well else f"does not answer on {info.dicomweb_url} yet"
         case "api-server":
             return "" if answer is not None else f"does not answer on {info.airflow_url} yet"
         case "scheduler" | "dag-processor":
@@ -68,18 +71,20 @@ def _is_alive(player: Player) -> bool:
         return False
 
 
-def _listens(player: Player, port: int) -> bool:
-    """Look at the socket table: a bare connection would cost the listener an association."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        leader = psutil.Process(player.pid)
-        sockets = [
-            connection
-            for process in (leader, *leader.children(recursive=True))
-            for connection in process.net_connections("tcp")
-        ]
-        return any(
-            each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in sockets
-        )
+def _listener_fault(info: StackInfo) -> str:
+    """What the listener says of itself; it sends itself a C-ECHO before it says that it is ready."""
+    try:
+        answer = httpx.get(f"{info.metrics_url}/readyz", timeout=10, trust_env=False)
+        checks: dict[str, str] = answer.json()
+    except (httpx.HTTPError, ValueError):
+        return "does not listen yet"
+    return "; ".join(words for words in checks.values() if words != "ok")
+
+
+def _answers(url: str) -> bool:
+    """Whether the service there is up; its certificate is for others, who know it by its name."""
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(url, timeout=5, trust_env=False, verify=False).is_success  # noqa: S501
     return False
 
 

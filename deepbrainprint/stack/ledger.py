@@ -32,6 +32,9 @@ class StackInfo:
     database_url: str = dataclasses.field(repr=False)
     notes: tuple[str, ...] = ()  # what differs from the defaults, and why
     unknown_senders: str = "refuse"  # what becomes of senders that nobody admitted
+    tls_port: int = 0  # 0: no DICOM over TLS
+    metrics_url: str = ""
+    dicomweb_url: str = ""
 
 
 @dataclass(frozen=True)

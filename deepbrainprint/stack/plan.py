@@ -18,7 +18,11 @@ from deepbrainprint.stack.part import Part
 from deepbrainprint.stack.ports import choose_port
 from deepbrainprint.stack.postgres import database_url
 
-SERVICES = {"listener": "listen", "dispatcher": "dispatch"}  # part and its command
+SERVICES = {  # part and its command
+    "listener": "listen",
+    "dispatcher": "dispatch",
+    "dicomweb": "dicomweb",
+}
 _SECRET_OF_DISPATCHER = "airflow_password"  # noqa: S105 — the name of a setting
 
 
@@ -34,6 +38,7 @@ class Plan:
 def plan_stack(layout: Layout, settings: Settings) -> Plan:
     """Choose ports and addresses. Misconfigured when a port the site asked for is taken."""
     listener_port, airflow_port = _choose_ports(settings)
+    further = _further_ports(settings)
     host = urlsplit(settings.airflow_url).hostname or "127.0.0.1"
     chosen = settings.model_copy(
         update={
@@ -42,6 +47,7 @@ def plan_stack(layout: Layout, settings: Settings) -> Plan:
             "listener_port": listener_port,
             "airflow_url": f"http://{host}:{airflow_port}",
             "unknown_senders": _unknown_senders(settings),
+            **further,
         }
     )
     notes = (*_notes(settings, listener_port, airflow_port), *_warnings(chosen))
@@ -49,16 +55,16 @@ def plan_stack(layout: Layout, settings: Settings) -> Plan:
 
 
 def service_parts(layout: Layout, settings: Settings) -> list[Part]:
-    """Listener and dispatcher."""
+    """Listener, dispatcher and DICOMweb."""
     environment = environment_of(settings, without=[_SECRET_OF_DISPATCHER])
     password = airflow.read_password(layout, settings.airflow_user)
     signed_in = settings.model_copy(update={_SECRET_OF_DISPATCHER: SecretStr(password)})
-    environments = {"listener": environment, "dispatcher": environment_of(signed_in)}
+    environments = {"dispatcher": environment_of(signed_in)}
     return [
         Part(
             name,
             (sys.executable, "-m", "deepbrainprint.cli", command),
-            environments[name],
+            environments.get(name, environment),
             layout.log(name),
             ours=True,
         )
@@ -103,6 +109,21 @@ def _choose_ports(settings: Settings) -> tuple[int, int]:
     return listener, pages
 
 
+def _further_ports(settings: Settings) -> dict[str, int]:
+    """Ports that may lie elsewhere without a word: people find them in `status`."""
+    wanted = {"metrics_port": settings.metrics_host, "dicomweb_port": settings.dicomweb_host}
+    return {
+        name: choose_port(
+            getattr(settings, name),
+            host=host,
+            setting=PREFIX + name.upper(),
+            explicit=name in settings.model_fields_set,
+        )
+        for name, host in wanted.items()
+        if getattr(settings, name)
+    }
+
+
 def _unknown_senders(settings: Settings) -> str:
     """A trial must work at once: here senders are accepted unless the site says otherwise."""
     return settings.unknown_senders if "unknown_senders" in settings.model_fields_set else "accept"
@@ -128,6 +149,7 @@ def _notes(settings: Settings, listener_port: int, airflow_port: int) -> tuple[s
 
 
 def _info(layout: Layout, settings: Settings, notes: tuple[str, ...]) -> StackInfo:
+    web = "https" if settings.tls_certificate else "http"
     return StackInfo(
         home=layout.home,
         airflow_url=settings.airflow_url,
@@ -139,6 +161,9 @@ def _info(layout: Layout, settings: Settings, notes: tuple[str, ...]) -> StackIn
         database_url=settings.database_url.get_secret_value(),
         notes=notes,
         unknown_senders=settings.unknown_senders,
+        tls_port=settings.tls_port if settings.tls_certificate else 0,
+        metrics_url=f"http://{settings.metrics_host}:{settings.metrics_port}",
+        dicomweb_url=f"{web}://{settings.dicomweb_host}:{settings.dicomweb_port}",
     )
 
 

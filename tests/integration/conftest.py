@@ -83,6 +83,7 @@ def intake_settings(tmp_path: Path, database_url: str) -> Settings:
         database_url=SecretStr(database_url),
         minimum_free_bytes=0,
         unknown_senders="accept",
+        metrics_port=0,
     )
     spool.prepare(settings)
     return settings

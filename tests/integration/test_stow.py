@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import pytest
@@ -140,8 +142,16 @@ def test_a_body_that_is_cut_off_keeps_its_whole_instances_and_no_part_of_the_las
     assert len(list(intake_settings.instances_folder.glob("*/*.dcm"))) == 1
 
 
+def open_files() -> list[str]:
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found.append(str(descriptor.readlink()))
+    return found
+
+
 def test_a_client_that_goes_away_leaves_nothing_half_stored(web, intake_settings, database):
-    content = body(part10(mr_image(rows=4096)))
+    content = body(part10(mr_image(PixelData=bytes(4 << 20))))
     head = (
         f"POST /studies HTTP/1.1\r\nHost: x\r\nContent-Type: {MULTIPART}\r\n"
         f"Authorization: {web.headers['authorization']}\r\nContent-Length: {len(content)}\r\n\r\n"
@@ -151,6 +161,8 @@ def test_a_client_that_goes_away_leaves_nothing_half_stored(web, intake_settings
             connection.sendall(head.encode() + content[: len(content) // 2])
         wait_until(lambda: any(line["event"] == "request" for line in log))
     assert not [line for line in log if line["log_level"] == "error"]
+    home = str(intake_settings.home)
+    assert [path for path in open_files() if path.startswith(home)] == []
     assert_nothing_is_kept(intake_settings, database)
     assert post(web, content).status_code == 200
 

@@ -184,6 +184,7 @@ class _Depths(Collector):
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    allow_reuse_port = True  # a second listener takes over before the first one stops
 
 
 class _Quiet(WSGIRequestHandler):

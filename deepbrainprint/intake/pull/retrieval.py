@@ -124,17 +124,23 @@ class MoveSource(_Queried):
         """Have instances sent by C-MOVE and wait until the listener has filed them."""
         self._query.close()
         before = inbox.count_here(study_uid)
-        with association(self._peer, [build_context(MOVE)]) as linked:
-            require_context(linked, self._peer, MOVE, "C-MOVE")
-            sent = _in_pieces(study_uid, wanted, lambda asked: self._move(linked, asked, inbox))
-        here = inbox.await_elsewhere(study_uid, before + sent, quiet_seconds=_ARRIVAL_SECONDS)
-        inbox.took_elsewhere(here - before)
+        sent = 0
+        try:
+            sent = self._ask_for(study_uid, wanted, inbox)
+        finally:
+            here = inbox.await_elsewhere(study_uid, before + sent, quiet_seconds=_ARRIVAL_SECONDS)
+            inbox.took_elsewhere(here - before)
         if sent and here == before:
             raise TryAgain(
                 f"{self._peer} says that it sent {sent} instances, and none has arrived: run "
                 f"`deepbrainprint listen` where it sends to for AE {self._peer.calling_ae}",
                 code="nothing_arrived",
             )
+
+    def _ask_for(self, study_uid: str, wanted: Sequence[Listed], inbox: Inbox) -> int:
+        with association(self._peer, [build_context(MOVE)]) as linked:
+            require_context(linked, self._peer, MOVE, "C-MOVE")
+            return _in_pieces(study_uid, wanted, lambda asked: self._move(linked, asked, inbox))
 
     def _move(self, linked: Association, asked: Dataset, inbox: Inbox) -> int:
         """How many instances the PACS says it sent."""
@@ -153,7 +159,7 @@ class MoveSource(_Queried):
         if status not in {0, _PARTLY}:
             raise TryAgain(
                 f"{self._peer} ended C-MOVE with status 0x{status:04X}: see that it knows where AE "
-                f"{self._peer.calling_ae} is, and that `deepbrainprint senders` lists it as admitted",
+                f"{self._peer.calling_ae} is, and that `deepbrainprint senders` shows it admitted",
                 code=PACS_FAILED,
             )
         return sent
