@@ -190,11 +190,9 @@ create index study_identity_by_accession_pattern
 create index study_identity_by_name
     on identity.study_identity (comparable_name(name, 1) text_pattern_ops);
 create index study_identity_by_ideographic_name
-    on identity.study_identity (comparable_name(name, 2) text_pattern_ops)
-    where position('=' in name) > 0;
+    on identity.study_identity (comparable_name(name, 2) text_pattern_ops);
 create index study_identity_by_phonetic_name
-    on identity.study_identity (comparable_name(name, 3) text_pattern_ops)
-    where position('=' in name) > 0;
+    on identity.study_identity (comparable_name(name, 3) text_pattern_ops);
 create index study_identity_by_date on identity.study_identity (comparable_date(study_date));
 
 -- Free text of a series may say who it is of.
@@ -491,7 +489,10 @@ create view processed_study as
 -- unique_violation when another transaction filed one of them meanwhile: roll back, call again.
 create function record_arrivals(batch jsonb)
 returns table (ordinal integer, arrival text, study_id bigint, revision integer)
-language plpgsql as $$
+language plpgsql
+-- Plans are kept, and the first ones are made over empty tables, where a scan looks cheap.
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
 #variable_conflict use_column
 declare
     fresh jsonb;        -- of each unknown SOP Instance UID the first of the batch
@@ -594,6 +595,14 @@ begin
         on conflict do nothing;
     end if;
 
+    if jsonb_array_length(fresh) = jsonb_array_length(batch) then
+        return query
+            select x.ordinal, 'new', (places -> x.study_uid ->> 0)::bigint,
+                   (places -> x.study_uid ->> 1)::integer
+            from jsonb_to_recordset(fresh) as x (ordinal integer, study_uid text)
+            order by x.ordinal;
+        return;
+    end if;
     update instance i set repeats = i.repeats + again.times
     from (select x.sop_instance_uid, x.sha256, count(*)::integer as times
           from jsonb_to_recordset(batch) as x (ordinal integer, sop_instance_uid text, sha256 text)
@@ -601,7 +610,6 @@ begin
                             where f.ordinal = x.ordinal)
           group by 1, 2) again
     where i.sop_instance_uid = again.sop_instance_uid and i.sha256 = again.sha256;
-
     return query
         select x.ordinal,
                case when f.ordinal is not null then 'new'

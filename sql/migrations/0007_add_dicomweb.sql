@@ -21,11 +21,9 @@ create index study_identity_by_accession_pattern
 create index study_identity_by_name
     on identity.study_identity (comparable_name(name, 1) text_pattern_ops);
 create index study_identity_by_ideographic_name
-    on identity.study_identity (comparable_name(name, 2) text_pattern_ops)
-    where position('=' in name) > 0;
+    on identity.study_identity (comparable_name(name, 2) text_pattern_ops);
 create index study_identity_by_phonetic_name
-    on identity.study_identity (comparable_name(name, 3) text_pattern_ops)
-    where position('=' in name) > 0;
+    on identity.study_identity (comparable_name(name, 3) text_pattern_ops);
 create index study_identity_by_date on identity.study_identity (comparable_date(study_date));
 
 -- Who may use DICOMweb. Of a token only a digest is kept; a name is free again when it is revoked.

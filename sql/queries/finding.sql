@@ -1,7 +1,9 @@
 -- Keys of a query are null where nothing is asked of them. Texts are patterns of `like`; dates and
 -- times have both bounds. Pages follow one another from the newest to the oldest, so that what
 -- arrives meanwhile is in none of them twice. What retention has taken away is not found; the look
--- for one instance that is kept is written so that the planner makes it row by row, and last.
+-- for one instance that is kept is written so that the planner makes it row by row, and last. What
+-- is joined by two columns is looked up row by row too: the planner would take the two for
+-- independent, expect next to nothing and choose a plan that is slow by a factor of thousands.
 
 -- name: find_studies
 -- A page of the studies that match.
@@ -19,15 +21,16 @@ select s.study_id, s.study_uid, i.patient_id, i.issuer, i.name, i.birth_date, i.
 from study s join identity.study_identity i using (study_id)
 where (select m.instance_id from instance m
        where m.study_id = s.study_id and m.deleted_at is null limit 1) is not null
-  and (%(before_study)s::bigint is null or s.study_id < %(before_study)s)
+  and (%(before_study)s::bigint is null
+       or (s.study_id < %(before_study)s and i.study_id < %(before_study)s))
   and (%(study_uids)s::text[] is null or s.study_uid = any(%(study_uids)s::text[]))
   and (%(patient_id)s::text is null or i.patient_id like %(patient_id)s)
   and (%(issuer)s::text is null or i.issuer like %(issuer)s)
   and (%(accession_number)s::text is null or i.accession_number like %(accession_number)s)
   and (%(name)s::text is null
        or comparable_name(i.name, 1) like lower(%(name)s)
-       or (position('=' in i.name) > 0 and (comparable_name(i.name, 2) like lower(%(name)s)
-                                            or comparable_name(i.name, 3) like lower(%(name)s))))
+       or comparable_name(i.name, 2) like lower(%(name)s)
+       or comparable_name(i.name, 3) like lower(%(name)s))
   and (%(name_1)s::text is null or comparable_name(i.name, 1) like lower(%(name_1)s))
   and (%(name_2)s::text is null or comparable_name(i.name, 2) like lower(%(name_2)s))
   and (%(name_3)s::text is null or comparable_name(i.name, 3) like lower(%(name_3)s))
@@ -80,20 +83,22 @@ select s.study_id, s.study_uid, i.patient_id, i.issuer, i.name, i.birth_date, i.
 from received_series r
 join study s using (study_id)
 join identity.study_identity i using (study_id)
-join identity.series_identity e on e.study_id = r.study_id and e.series_uid = r.series_uid
+cross join lateral (select * from identity.series_identity o
+                    where o.study_id = r.study_id and o.series_uid = r.series_uid limit 1) e
 where (select m.instance_id from instance m
        where m.study_id = r.study_id and m.series_uid = r.series_uid and m.deleted_at is null
        limit 1) is not null
   and (%(before_study)s::bigint is null
-       or (r.study_id, r.series_uid) < (%(before_study)s, %(before_series)s::text))
+       or (s.study_id <= %(before_study)s and i.study_id <= %(before_study)s
+           and (r.study_id, r.series_uid) < (%(before_study)s, %(before_series)s::text)))
   and (%(study_uids)s::text[] is null or s.study_uid = any(%(study_uids)s::text[]))
   and (%(patient_id)s::text is null or i.patient_id like %(patient_id)s)
   and (%(issuer)s::text is null or i.issuer like %(issuer)s)
   and (%(accession_number)s::text is null or i.accession_number like %(accession_number)s)
   and (%(name)s::text is null
        or comparable_name(i.name, 1) like lower(%(name)s)
-       or (position('=' in i.name) > 0 and (comparable_name(i.name, 2) like lower(%(name)s)
-                                            or comparable_name(i.name, 3) like lower(%(name)s))))
+       or comparable_name(i.name, 2) like lower(%(name)s)
+       or comparable_name(i.name, 3) like lower(%(name)s))
   and (%(name_1)s::text is null or comparable_name(i.name, 1) like lower(%(name_1)s))
   and (%(name_2)s::text is null or comparable_name(i.name, 2) like lower(%(name_2)s))
   and (%(name_3)s::text is null or comparable_name(i.name, 3) like lower(%(name_3)s))
@@ -159,9 +164,15 @@ select s.study_id, s.study_uid, i.patient_id, i.issuer, i.name, i.birth_date, i.
 from instance x
 join study s using (study_id)
 join identity.study_identity i using (study_id)
-join received_series r on r.study_id = x.study_id and r.series_uid = x.series_uid
-join identity.series_identity e on e.study_id = x.study_id and e.series_uid = x.series_uid
+cross join lateral (select * from received_series o
+                    where o.study_id = x.study_id and o.series_uid = x.series_uid limit 1) r
+cross join lateral (select * from identity.series_identity o
+                    where o.study_id = x.study_id and o.series_uid = x.series_uid limit 1) e
 where x.deleted_at is null
+  and (%(series_uids)s::text[] is null
+       or (x.series_uid = any(%(series_uids)s::text[])
+           and x.study_id = any(array(select o.study_id from received_series o
+                                      where o.series_uid = any(%(series_uids)s::text[])))))
   and (%(before_instance)s::bigint is null or x.instance_id < %(before_instance)s)
   and (%(study_uids)s::text[] is null or s.study_uid = any(%(study_uids)s::text[]))
   and (%(patient_id)s::text is null or i.patient_id like %(patient_id)s)
@@ -169,8 +180,8 @@ where x.deleted_at is null
   and (%(accession_number)s::text is null or i.accession_number like %(accession_number)s)
   and (%(name)s::text is null
        or comparable_name(i.name, 1) like lower(%(name)s)
-       or (position('=' in i.name) > 0 and (comparable_name(i.name, 2) like lower(%(name)s)
-                                            or comparable_name(i.name, 3) like lower(%(name)s))))
+       or comparable_name(i.name, 2) like lower(%(name)s)
+       or comparable_name(i.name, 3) like lower(%(name)s))
   and (%(name_1)s::text is null or comparable_name(i.name, 1) like lower(%(name_1)s))
   and (%(name_2)s::text is null or comparable_name(i.name, 2) like lower(%(name_2)s))
   and (%(name_3)s::text is null or comparable_name(i.name, 3) like lower(%(name_3)s))
@@ -199,7 +210,6 @@ where x.deleted_at is null
   and (%(modalities)s::text[] is null
        or exists (select from received_series m where m.study_id = s.study_id
                   and m.modality like any(%(modalities)s::text[])))
-  and (%(series_uids)s::text[] is null or r.series_uid = any(%(series_uids)s::text[]))
   and (%(modality)s::text[] is null or r.modality like any(%(modality)s::text[]))
   and (%(series_number)s::integer is null or r.series_number = %(series_number)s)
   and (%(body_part)s::text is null or r.body_part like %(body_part)s)

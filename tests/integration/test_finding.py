@@ -122,12 +122,8 @@ def test_findscu_finds_what_was_received_at_every_level(port, filed, tmp_path):
         tmp_path / "studies",
         "QueryRetrieveLevel=STUDY",
         f"PatientID={PATIENT_ID}",
-        "PatientName",
-        "StudyInstanceUID",
-        "ModalitiesInStudy",
-        "NumberOfStudyRelatedSeries",
-        "NumberOfStudyRelatedInstances",
-        "AccessionNumber",
+        *("PatientName", "StudyInstanceUID", "ModalitiesInStudy", "AccessionNumber"),
+        *("NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances"),
     )
     assert (told.StudyInstanceUID, told.PatientName, told.ModalitiesInStudy) == (study, NAME, "MR")
     assert (told.NumberOfStudyRelatedSeries, told.NumberOfStudyRelatedInstances) == (1, 3)
@@ -139,10 +135,7 @@ def test_findscu_finds_what_was_received_at_every_level(port, filed, tmp_path):
         tmp_path / "series",
         "QueryRetrieveLevel=SERIES",
         f"StudyInstanceUID={study}",
-        "SeriesNumber",
-        "SeriesDescription",
-        "Manufacturer",
-        "NumberOfSeriesRelatedInstances",
+        *("SeriesNumber", "SeriesDescription", "Manufacturer", "NumberOfSeriesRelatedInstances"),
     )
     assert (told.SeriesInstanceUID, told.SeriesNumber) == (series, 4)
     assert (told.SeriesDescription, told.Manufacturer) == ("T1 MPRAGE", "SIEMENS")

@@ -47,6 +47,10 @@ QUESTIONS = [
     (Level.SERIES, {"SeriesInstanceUID": "1.2.3.4.777"}, "received_series_by_uid"),
     (Level.SERIES, {"PatientID": "PID777"}, "study_identity_by_patient"),
     (Level.IMAGE, {"SOPInstanceUID": "1.2.3.4.5.777"}, "instance_sop_instance_uid_key"),
+    (Level.STUDY, {}, "study_pkey"),
+    (Level.SERIES, {}, "received_series_pkey"),
+    (Level.IMAGE, {}, "instance_pkey"),
+    (Level.IMAGE, {"SeriesInstanceUID": "1.2.3.4.777"}, "instance_by_study"),
     (Level.IMAGE, {"StudyInstanceUID": "1.2.3.777"}, r"instance_(kept|by_study)"),
 ]
 
