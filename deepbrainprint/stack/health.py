@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -29,20 +29,19 @@ def find_faults(layout: Layout, info: StackInfo, players: Iterable[Player]) -> d
 def _fault(layout: Layout, info: StackInfo, player: Player, answer: dict[str, Any] | None) -> str:
     if not _is_alive(player):
         return player.words or "does not run"
-    match player.name:
-        case "postgres":
-            return "" if postgres.is_ready(layout) else "takes no connections yet"
-        case "listener":
-            return _listener_fault(info)
-        case "dicomweb":
-            well = _answers(f"{info.dicomweb_url}/healthz")
-            return "" if well else f"does not answer on {info.dicomweb_url} yet"
-        case "api-server":
-            return "" if answer is not None else f"does not answer on {info.airflow_url} yet"
-        case "scheduler" | "dag-processor":
-            return _heart_fault(player, answer)
-        case _:
-            return ""
+    looks: dict[str, Callable[[], str]] = {
+        "postgres": lambda: "" if postgres.is_ready(layout) else "takes no connections yet",
+        "listener": lambda: _listener_fault(info),
+        "dicomweb": lambda: _dicomweb_fault(info),
+        "api-server": lambda: _silence(info) if answer is None else "",
+        "scheduler": lambda: _heart_fault(player, answer),
+        "dag-processor": lambda: _heart_fault(player, answer),
+    }
+    return looks.get(player.name, str)()
+
+
+def _silence(info: StackInfo) -> str:
+    return f"does not answer on {info.airflow_url} yet"
 
 
 def _heart_fault(player: Player, answer: dict[str, Any] | None) -> str:
@@ -72,7 +71,7 @@ def _is_alive(player: Player) -> bool:
 
 
 def _listener_fault(info: StackInfo) -> str:
-    """What the listener says of itself; it sends itself a C-ECHO before it says that it is ready."""
+    """What the listener says of itself; a C-ECHO to itself is part of that."""
     try:
         answer = httpx.get(f"{info.metrics_url}/readyz", timeout=10, trust_env=False)
         checks: dict[str, str] = answer.json()
@@ -81,11 +80,13 @@ def _listener_fault(info: StackInfo) -> str:
     return "; ".join(words for words in checks.values() if words != "ok")
 
 
-def _answers(url: str) -> bool:
-    """Whether the service there is up; its certificate is for others, who know it by its name."""
+def _dicomweb_fault(info: StackInfo) -> str:
+    """Its certificate is for others, who know it by its name."""
     with contextlib.suppress(httpx.HTTPError):
-        return httpx.get(url, timeout=5, trust_env=False, verify=False).is_success  # noqa: S501
-    return False
+        url = f"{info.dicomweb_url}/healthz"
+        if httpx.get(url, timeout=5, trust_env=False, verify=False).is_success:  # noqa: S501
+            return ""
+    return f"does not answer on {info.dicomweb_url} yet"
 
 
 def _epoch(text: str) -> float:

@@ -26,6 +26,7 @@ from deepbrainprint.settings import Settings
 from tests.certificates import authority, signed
 from tests.instances import mr_image, save
 from tests.integration.requesters import Requester
+from tests.integration.scu import store
 from tests.integration.services import Service, closed_to_all, environment, free_port, wait_until
 from tests.rows import count, rows
 
@@ -284,8 +285,6 @@ def test_dcmtk_sends_over_tls_and_the_plain_port_can_be_closed(
 
 def store_over(listener: Service, *images: Dataset) -> int:
     """Send over one association; the status of the first answer that is no Success."""
-    from tests.integration.test_intake_listener import store  # noqa: PLC0415
-
     association = peer(listener, calling_ae="SCANNER").associate(
         [build_context("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.1.2.1")]
     )

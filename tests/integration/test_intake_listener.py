@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 import socket
 import subprocess
 import sys
-import threading
-import time
-from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
-from pydicom import Dataset, dcmread
+from pydicom import dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
-from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, _config, build_context
-from pynetdicom.association import Association
 
 from deepbrainprint.database.connection import Database
 from deepbrainprint.errors import Misconfigured
@@ -30,6 +24,7 @@ from deepbrainprint.intake.listener import listen
 from deepbrainprint.intake.part10 import encoded_meta, read_delivery
 from deepbrainprint.settings import Settings
 from tests.instances import NAME, PATIENT_ID, delivery, encoded, mr_image, save
+from tests.integration.scu import associate, send, store
 from tests.integration.services import Service, closed_to_all, free_port, wait_until
 from tests.rows import count, rows
 
@@ -47,33 +42,6 @@ def restart_with(listener: Service, **changes: object) -> None:
     starts = len(listener.events("reconciled"))
     listener.restart()
     listener.wait_for("reconciled", times=starts + 1)
-
-
-def associate(listener: Service, *contexts: tuple[str, str], patience: float = 30) -> Association:
-    ae = AE("SCANNER")
-    ae.dimse_timeout = patience
-    wanted = contexts or (("1.2.840.10008.5.1.4.1.1.4", ExplicitVRLittleEndian),)
-    association = ae.associate(
-        "127.0.0.1",
-        listener.settings.listener_port,
-        contexts=[build_context(*context) for context in wanted],
-    )
-    assert association.is_established
-    return association
-
-
-def send(listener: Service, *datasets: Dataset) -> list[int]:
-    association = associate(listener)
-    statuses = [store(association, dataset) for dataset in datasets]
-    association.release()
-    return statuses
-
-
-def store(association: Association, dataset: Dataset) -> int:
-    """Send as the data set stands, and return the status of the answer."""
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    return int(association.send_c_store(dataset).get("Status", -1))
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -294,52 +262,6 @@ for name in ("torch", "faiss", "SimpleITK", "nilearn", "deepbet", "airflow", "on
 import deepbrainprint.intake.listener, deepbrainprint.intake.dispatch
 """
     assert run(sys.executable, "-c", code).returncode == 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
-def test_a_killed_listener_has_kept_all_that_it_said_yes_to(
-    listener: Service, database: Database, seed: int
-):
-    moment = random.Random(seed)
-    acknowledged: dict[str, bytes] = {}
-    for round_number in range(2):
-        senders = [
-            threading.Thread(target=send_until_cut, args=(listener, acknowledged)) for _ in "ab"
-        ]
-        for sender in senders:
-            sender.start()
-        before = len(acknowledged)
-        wait_until(lambda before=before: len(acknowledged) > before + 3)
-        time.sleep(moment.uniform(0, 0.2))
-        listener.kill()
-        for sender in senders:
-            sender.join()
-        unregistered = len(files_of(listener)) - count(database, "instance")
-        listener.restart()
-        found = listener.wait_for("reconciled", times=2 + round_number)
-        assert found["registered"] == unregistered
-        assert (found["rows_without_file"], found["unreadable"]) == (0, 0)
-    known = {uid for (uid,) in rows(database, "select sop_instance_uid from instance")}
-    assert set(acknowledged) <= known
-    assert len(known) == len(files_of(listener))
-    for uid, data_set in acknowledged.items():
-        path = listener.settings.instances_folder / spool.instance_path(uid)
-        assert read_delivery(path).data_set == data_set
-
-
-def send_until_cut(listener: Service, acknowledged: dict[str, bytes]) -> None:
-    """Send until the connection breaks; remember what was answered with Success."""
-    association = associate(listener, patience=2)  # nobody answers after the kill
-    with suppress(RuntimeError):  # the connection may break between the question and the sending
-        while association.is_established:
-            image = mr_image(rows=512)
-            if store(association, image) == 0x0000:
-                acknowledged[image.SOPInstanceUID] = encoded(image)
-
-
-def files_of(listener: Service) -> list[Path]:
-    return list(listener.settings.instances_folder.rglob("*.dcm"))
 
 
 @pytest.fixture

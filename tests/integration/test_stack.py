@@ -56,7 +56,15 @@ def test_every_part_is_up(settings: Settings) -> None:
     found = status(settings)
     assert found.healthy
     assert {part.name for part in found.parts} == {
-        *("postgres", "api-server", "scheduler", "dag-processor", "listener", "dispatcher", "dicomweb"),
+        *(
+            "postgres",
+            "api-server",
+            "scheduler",
+            "dag-processor",
+            "listener",
+            "dispatcher",
+            "dicomweb",
+        ),
     }
 
 
