@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeAlias
 
 import psycopg2
@@ -18,6 +20,15 @@ Connection: TypeAlias = psycopg2.extensions.connection
 
 # PostgreSQL says these in the text of a failed connection attempt; there is no SQLSTATE for them.
 _WRONG_SETTING = ("password authentication failed", "does not exist", "no password supplied")
+
+
+def give_up_after(seconds: float) -> None:
+    """Let nothing in this process wait longer than so long for an answer of PostgreSQL.
+
+    For doors, whose senders wait: a server that hangs is then one that is away (TryAgain). Without
+    it a statement may take its time, as those of the pipeline do.
+    """
+    psycopg2.extensions.set_wait_callback(partial(_wait, seconds))
 
 
 class Database:
@@ -77,6 +88,16 @@ class Database:
             if not _was_dropped(connection):
                 return connection
             self._pool.putconn(connection, close=True)
+
+
+def _wait(seconds: float, connection: Connection) -> None:
+    deadline = time.monotonic() + seconds
+    while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
+        poll = select.poll()
+        reading = state == psycopg2.extensions.POLL_READ
+        poll.register(connection.fileno(), select.POLLIN if reading else select.POLLOUT)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise psycopg2.OperationalError("no answer in time")
 
 
 def _was_dropped(connection: Connection) -> bool:

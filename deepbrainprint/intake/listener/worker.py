@@ -16,7 +16,7 @@ import structlog
 from pynetdicom import AE
 
 from deepbrainprint.database.arrivals import Arrival
-from deepbrainprint.database.connection import Database
+from deepbrainprint.database.connection import Database, give_up_after
 from deepbrainprint.intake.filing import Filing
 from deepbrainprint.intake.listener import measures
 from deepbrainprint.intake.listener.association import Reject, Story, StreamingAssociation
@@ -32,6 +32,7 @@ log = structlog.get_logger()
 
 READY, ENDED, DRAIN = b"ready", b"ended", b"drain"
 LARGEST_MESSAGE = 1024
+DATABASE_SECONDS = 8.0  # for PostgreSQL's answer, while a sender waits for ours
 DRAIN_SECONDS = 20.0  # for running associations at a stop; supervisors kill after 30
 
 _HANDSHAKE_SECONDS = 15.0
@@ -45,6 +46,7 @@ def work(settings: Settings, channel: socket.socket) -> None:
         signal.signal(number, signal.SIG_IGN)
     log_as_json()
     configure_pynetdicom()
+    give_up_after(DATABASE_SECONDS)
     worker = _Worker(settings, channel)
     try:
         channel.send(READY)
