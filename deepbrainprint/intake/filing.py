@@ -117,7 +117,11 @@ def instance_of(
 
 
 def require_match(request: Request, header: Header) -> None:
-    """BadStudy with code `uid_mismatch` or `class_mismatch` when they speak of two objects."""
+    """BadStudy when they speak of two objects, or when the request's UIDs are none.
+
+    Its codes are `uid_mismatch`, `class_mismatch` and `invalid_uid`.
+    """
+    _require_uids(request)
     if header.sop_instance_uid != request.sop_instance_uid:
         raise BadStudy(
             "request and data set name different SOP Instance UIDs: correct the sender",
@@ -139,13 +143,17 @@ def other_bytes() -> BadStudy:
     )
 
 
-def _matching_header_of(incoming: Incoming) -> Header:
-    request = incoming.request
-    if not is_valid_uid(request.sop_instance_uid):
+def _require_uids(request: Request) -> None:
+    if not (is_valid_uid(request.sop_instance_uid) and is_valid_uid(request.sop_class_uid)):
         raise BadStudy(
-            "the request's SOP Instance UID is not a UID: correct the object at its source",
+            "the request's SOP Instance or Class UID is no UID: correct the object at its source",
             code="invalid_uid",
         )
+
+
+def _matching_header_of(incoming: Incoming) -> Header:
+    request = incoming.request
+    _require_uids(request)
     with incoming.content() as (data, start):
         header = read_header(data, transfer_syntax_uid=request.transfer_syntax_uid, start=start)
     require_match(request, header)

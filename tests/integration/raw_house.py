@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -42,7 +43,6 @@ class RawHouse:
         self.ae.acse_timeout = settings.negotiation_seconds
         self.settings = settings
         self.answers: list[StoreAnswer] = []
-        self.open = 0
         self._filing = Filing(settings, Database(_NOBODY))
 
     def receive(self, association: StreamingAssociation) -> None:
@@ -50,15 +50,17 @@ class RawHouse:
         association.acceptor.supported_contexts = list(_OFFERED)
 
     def opened(self, association: StreamingAssociation) -> None:
-        """Count it."""
-        self.open += 1
+        """Nothing to do."""
 
-    def begin_store(self, association: StreamingAssociation, request: Request) -> StoreOperation:
+    def begin_store(self, association: StreamingAssociation, request: Request) -> StoreOperation:  # noqa: ARG002
         """Take in one instance."""
         return StoreOperation(self._filing, request)
 
     def answered(
-        self, association: StreamingAssociation, answer: StoreAnswer, seconds: float
+        self,
+        association: StreamingAssociation,  # noqa: ARG002
+        answer: StoreAnswer,
+        seconds: float,  # noqa: ARG002
     ) -> None:
         """Remember it."""
         self.answers.append(answer)
@@ -120,6 +122,7 @@ def raw_house(**changes: Any) -> Iterator[RawHouse]:
     """A house whose home is in memory where there is such a place."""
     before = dict(_config.VALIDATORS)
     configure_pynetdicom()
+    logging.disable(logging.CRITICAL)  # pytest would keep each record, and all that hangs on it
     parent = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="dbp-raw-", dir=parent) as folder:
         settings = Settings(
@@ -130,17 +133,22 @@ def raw_house(**changes: Any) -> Iterator[RawHouse]:
         )
         spool.prepare(settings)
         yield RawHouse(settings)
+    logging.disable(logging.NOTSET)
     _config.VALIDATORS.update(before)
 
 
 def descriptors(process: int | str = "self") -> int:
     """How many descriptors a process has open."""
-    return len(os.listdir(f"/proc/{process}/fd"))
+    return len(list(Path(f"/proc/{process}/fd").iterdir()))
 
 
 def threads(process: int | None = None) -> int:
     """How many threads a process has."""
-    return threading.active_count() if process is None else len(os.listdir(f"/proc/{process}/task"))
+    return (
+        threading.active_count()
+        if process is None
+        else len(list(Path(f"/proc/{process}/task").iterdir()))
+    )
 
 
 def resident_bytes(process: int | str = "self") -> int:

@@ -16,6 +16,7 @@ ECHO_CONTEXT, MR_CONTEXT = 1, 3
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
 COMMAND, DATA, LAST_COMMAND, LAST_DATA = 0x01, 0x00, 0x03, 0x02
 
+
 def _item(kind: int, body: bytes) -> bytes:
     return struct.pack(">BxH", kind, len(body)) + body
 

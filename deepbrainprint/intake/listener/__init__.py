@@ -36,12 +36,12 @@ def listen(settings: Settings, *, stop: threading.Event | None = None) -> None:
     log_as_json()
     stop = stop or threading.Event()
     database = Database(settings.database_url.get_secret_value(), maximum_connections=2)
-    with stopped_by_signals(stop), _counted_in_files() as counts:
+    with stopped_by_signals(stop), _shared_folder() as shared:
         server_context(settings)  # what is wrong with certificates is said before anything starts
         stale = spool.prepare(settings)
         started_at = time.time()
-        keeper = Keeper(settings)
-        health = Health(settings, database, keeper.vital, counts)
+        keeper = Keeper(settings, shared)
+        health = Health(settings, database, keeper.vital, shared)
         with keeper.open(), health.serve():
             log.info(
                 "listening",
@@ -62,9 +62,9 @@ def listen(settings: Settings, *, stop: threading.Event | None = None) -> None:
 
 
 @contextmanager
-def _counted_in_files() -> Iterator[str]:
-    """A folder in which the processes that are started from here on keep their metrics."""
-    with tempfile.TemporaryDirectory(prefix="dbp-metrics-", ignore_cleanup_errors=True) as folder:
+def _shared_folder() -> Iterator[str]:
+    """A folder in which our processes count: their metrics, and their associations."""
+    with tempfile.TemporaryDirectory(prefix="dbp-listener-", ignore_cleanup_errors=True) as folder:
         os.environ[_METRICS_VARIABLE] = folder
         yield folder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from deepbrainprint.intake.listener.command import (
     encode_store_response,
     read_command,
 )
+from deepbrainprint.intake.listener.contexts import is_storage
 from deepbrainprint.intake.listener.pdu_stream import (
     PDV_HEADER_BYTES,
     Fragment,
@@ -27,7 +29,7 @@ from deepbrainprint.intake.listener.pdu_stream import (
     PeerGone,
     ProtocolViolation,
 )
-from deepbrainprint.intake.listener.storing import StoreAnswer, StoreOperation
+from deepbrainprint.intake.listener.storing import CLASS_NOT_SUPPORTED, StoreAnswer, StoreOperation
 from deepbrainprint.intake.listener.upper_layer import Messages, UpperLayer
 from deepbrainprint.intake.logs import place_of
 from deepbrainprint.intake.part10 import Request
@@ -39,6 +41,11 @@ _LARGEST_ASSOCIATE_RQ = 1 << 17  # 128 contexts of 64 transfer syntaxes need les
 _LARGEST_COMMAND = 1 << 16
 _LARGEST_IDENTIFIER = 16 << 20  # data sets of what is no C-STORE are held in memory
 _UNEXPECTED, _UNRECOGNISED, _INVALID_VALUE = 0x02, 0x01, 0x06  # reasons of an A-P-ABORT
+_BY_USER, _BY_PROVIDER = 0, 2  # sources of an A-ABORT
+_SHORT_BODY_BYTES = 4  # of releases and aborts
+_SMALLEST_ASSOCIATE_RQ = 68
+_TITLES = slice(4, 36)  # called and calling AE title in an A-ASSOCIATE-RQ's body
+_OTHER_VERSION = (0x01, 0x02, 0x02)  # permanent, protocol version (PS3.8 Table 9-21)
 _RELEASE_RP = bytes.fromhex("06000000000400000000")
 
 
@@ -109,6 +116,7 @@ class StreamingAssociation(Association):
         self._read: Command | None = None
         self._identifier = bytearray()
         self._store: StoreOperation | None = None
+        self._failure: PeerGone | ProtocolViolation | None = None
         self._soon: list[Callable[[], None]] = []
         self.acceptor.ae_title = house.ae.ae_title
         self._largest_pdu = house.ae.maximum_pdu_size
@@ -124,15 +132,16 @@ class StreamingAssociation(Association):
                 self._serve_waiting()
         except PeerGone as gone:
             self._end("timeout" if gone.how in {"silent", "slow"} else "lost")
-            self._abort_quietly(0)
+            self._abort_quietly()
         except ProtocolViolation as violation:
             self._end("protocol_violation")
             self._abort_quietly(violation.reason)
         except Exception as error:  # noqa: BLE001 — one association must not harm the others
             log.error("association_failed", error=type(error).__name__, place=place_of(error))  # noqa: TRY400
             self._end("failed")
-            self._abort_quietly(0)
+            self._abort_quietly()
         finally:
+            self._end("ended_by_us")  # by a service that could not make sense of a message
             self._drop_store()
             self.is_established = False
             self._layer.close()
@@ -158,6 +167,8 @@ class StreamingAssociation(Association):
                 if self._take_data(length):
                     return True
             elif kind == _RELEASE_RQ:
+                if length != _SHORT_BODY_BYTES:
+                    raise ProtocolViolation(_INVALID_VALUE)
                 self._stream.skip(length)
                 self._answer_release()
                 return False
@@ -167,48 +178,67 @@ class StreamingAssociation(Association):
                 self._end("aborted")
                 return False
             else:
-                raise ProtocolViolation(_UNEXPECTED if kind <= _ABORT else _UNRECOGNISED)
+                raise ProtocolViolation(_reason_for(kind))
 
     def read_what_came(self) -> None:
-        """Read messages that are there already; a cancel takes effect by this."""
-        while self.is_established and self._stream.has_more():
+        """Read a message that is there already; a cancel takes effect by this.
+
+        Not more than one, or a peer that asks faster than we answer would keep us reading.
+        """
+        if self.is_established and not self._messages.has_waiting and self._stream.has_more():
             self.read_message()
 
-    def abort(self, block: bool = True) -> None:  # noqa: FBT001, FBT002, ARG002 — pynetdicom's signature
+    def fail(self, failure: PeerGone | ProtocolViolation) -> None:
+        """End after the service that runs now, whose class would swallow the failure."""
+        self._failure = self._failure or failure
+        self.is_established = False
+
+    def _abort_blocking(self, block: bool = True) -> None:  # noqa: FBT001, FBT002, ARG002 — pynetdicom's signature
         """End at once; service classes of pynetdicom call this when a message makes no sense."""
         if not self._sent_abort and self.is_established:
             self._sent_abort = True
             self._end("aborted_by_us")
-            self.acse.send_abort(0x00)
+            self._abort_quietly(source=_BY_USER)
         self.is_established = False
 
     # Negotiation
 
     def _negotiate(self) -> None:
-        kind, length = self._stream.next_pdu(float(self.acse_timeout or self._seconds))
+        kind, length = self._stream.next_pdu(
+            float(self.acse_timeout or self._seconds), pdu_seconds=self.acse_timeout
+        )
         if kind != _ASSOCIATE_RQ:
-            raise ProtocolViolation(_UNEXPECTED)
-        if length > _LARGEST_ASSOCIATE_RQ:
+            raise ProtocolViolation(_reason_for(kind))
+        if not _SMALLEST_ASSOCIATE_RQ <= length <= _LARGEST_ASSOCIATE_RQ:
             raise ProtocolViolation(_INVALID_VALUE)
-        self._read_request(length)
-        refusal = self._house.receive(self)
+        is_our_version = self._read_request(length)
+        refusal = self._house.receive(self) if is_our_version else _OTHER_VERSION
         if refusal is not None:
             self._reject(refusal)
             return
-        self.acse.negotiate_association()
+        try:
+            self.acse.negotiate_association()
+        except PeerGone:
+            raise
+        except Exception:  # noqa: BLE001 — of items that decode but make no sense
+            raise ProtocolViolation(_INVALID_VALUE) from None
         if self.is_established:
             self._house.opened(self)
 
-    def _read_request(self, length: int) -> None:
-        body = self._stream.read(length)
+    def _read_request(self, length: int) -> bool:
+        """Take in an A-ASSOCIATE-RQ; whether it speaks our version of the protocol."""
+        body = bytearray(self._stream.read(length))
+        titles = bytes(body[_TITLES]).replace(b"\0", b" ")  # some senders fill up with NULs
+        body[_TITLES] = titles
         request = A_ASSOCIATE_RQ()
         try:
-            request.decode(b"\x01\x00" + length.to_bytes(4, "big") + body)
+            request.decode(b"\x01\x00" + length.to_bytes(4, "big") + bytes(body))
             self.requestor.primitive = request.to_primitive()
         except Exception:  # noqa: BLE001 — its decoders raise whatever a bad byte leads them to
             raise ProtocolViolation(_INVALID_VALUE) from None
         self.story.calling_ae = self.requestor.primitive.calling_ae_title.strip()
         self.story.called_ae = self.requestor.primitive.called_ae_title.strip()
+        return bool(body[1] & 1)  # PS3.8 Table 9-11: bit 0 is version 1
 
     def _reject(self, refusal: Reject) -> None:
         self._end("rejected")
@@ -249,6 +279,8 @@ class StreamingAssociation(Association):
     def _take_command(self, fragment: Fragment) -> bool:
         if self._read is not None or len(self._command) + fragment.size > _LARGEST_COMMAND:
             raise ProtocolViolation(_UNEXPECTED)
+        if self._command and fragment.context_id != self._context_id:
+            raise ProtocolViolation(_UNEXPECTED)
         self._command += self._stream.read(fragment.size)
         self._context_id = fragment.context_id
         if not fragment.is_last:
@@ -273,6 +305,8 @@ class StreamingAssociation(Association):
             calling_ae=self.story.calling_ae,
         )
         self._store = self._house.begin_store(self, request)
+        if not is_storage(str(context.abstract_syntax)):
+            self._store.refuse(StoreAnswer(CLASS_NOT_SUPPORTED, code="not_a_storage_context"))
 
     def _finish_store(self) -> bool:
         store, command = self._store, self._read
@@ -304,6 +338,8 @@ class StreamingAssociation(Association):
             if message is None or context_id is None:
                 return
             self._serve_request(message, context_id)
+            if self._failure is not None:
+                raise self._failure
             self._is_paused = True
             while self._soon:
                 self._soon.pop(0)()
@@ -317,13 +353,11 @@ class StreamingAssociation(Association):
         self._layer.send(_RELEASE_RP)
         evt.trigger(self, evt.EVT_RELEASED, {})
 
-    def _abort_quietly(self, reason: int) -> None:
-        """Tell the peer, if it still listens; source 2 is the service provider (PS3.8 9.3.8)."""
+    def _abort_quietly(self, reason: int = 0, *, source: int = _BY_PROVIDER) -> None:
+        """Tell the peer, if it still listens (PS3.8 §9.3.8)."""
         self.is_aborted = True
-        try:
-            self._layer.send(bytes([0x07, 0, 0, 0, 0, 4, 0, 0, 2, reason]))
-        except PeerGone:
-            return
+        with suppress(PeerGone):
+            self._layer.send(bytes([_ABORT, 0, 0, 0, 0, 4, 0, 0, source, reason]))
 
     def _end(self, how: str) -> None:
         self.story.ended = self.story.ended or how
@@ -338,3 +372,8 @@ class StreamingAssociation(Association):
         if self._store is not None:
             self._store.close()
             self._store = None
+
+
+def _reason_for(kind: int) -> int:
+    """Why a PDU of this type ends the association: known but out of place, or no PDU at all."""
+    return _UNEXPECTED if _ASSOCIATE_RQ <= kind <= _ABORT else _UNRECOGNISED

@@ -57,3 +57,8 @@ class AcceptedContexts:
 
     def _is_welcome_private(self, uid: str) -> bool:
         return self._any_private and not uid.startswith(_DICOM_ROOT)
+
+
+def is_storage(abstract_syntax: str) -> bool:
+    """Whether instances may come on a context of this SOP class, which was accepted."""
+    return abstract_syntax in _STORAGE or not abstract_syntax.startswith(_DICOM_ROOT)

@@ -20,10 +20,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import structlog
 
 from deepbrainprint.errors import Misconfigured, TryAgain
+from deepbrainprint.intake.listener.places import Places
 from deepbrainprint.intake.listener.worker import (
     DRAIN,
     DRAIN_SECONDS,
@@ -40,13 +42,14 @@ _WAITING_CONNECTIONS = 512
 _LOOK_SECONDS = 0.1  # how soon a stop is seen
 _START_SECONDS = 60.0
 _MOST_WORKERS = 4
-_REFUSALS_AT_ONCE = 256  # connections beyond the limit that are told so in order
+_MORE_CONNECTIONS = 256  # beyond the limit on associations: to be refused in order, or silent
 
 
 @dataclass
 class _Seat:
-    """One worker, the way to it, and how many associations it has."""
+    """One worker, the way to it, and how many connections it has."""
 
+    number: int
     process: BaseProcess
     channel: socket.socket
     active: int = 0
@@ -56,8 +59,10 @@ class _Seat:
 class Keeper:
     """Runs the workers and feeds them until it is told to stop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, folder: str) -> None:
         self._settings = settings
+        self._places_file = Path(folder) / "places"
+        self._places = Places(self._places_file)
         self._context = multiprocessing.get_context("spawn")
         self._seats: list[_Seat] = []
         self._doors: dict[socket.socket, bool] = {}  # listening socket: whether it is encrypted
@@ -73,8 +78,8 @@ class Keeper:
             for port, is_encrypted in _ports(self._settings):
                 door = stack.enter_context(_bound(self._settings, port))
                 self._doors[door] = is_encrypted
-            for _ in range(worker_count(self._settings)):
-                self._seats.append(self._hired())
+            for number in range(worker_count(self._settings)):
+                self._seats.append(self._hired(number))
             try:
                 self._await_workers()
                 for door in self._doors:
@@ -98,7 +103,7 @@ class Keeper:
 
     @property
     def active(self) -> int:
-        """Associations that are open now."""
+        """Connections that are open now."""
         return sum(seat.active for seat in self._seats)
 
     def vital(self) -> str:
@@ -110,17 +115,13 @@ class Keeper:
     def _accept(self, door: socket.socket) -> None:
         try:
             connection, peer = door.accept()
-        except OSError:  # the peer has gone again, or we are out of descriptors
+        except OSError:  # the peer has gone again, or we have no more descriptors
+            time.sleep(_LOOK_SECONDS)
             return
         with connection:
-            limit = self._settings.maximum_associations
-            if self.active >= limit + _REFUSALS_AT_ONCE:
+            if self.active >= self._settings.maximum_associations + _MORE_CONNECTIONS:
                 return
-            told = {
-                "address": peer[0],
-                "tls": self._doors[door],
-                "one_too_many": self.active >= limit,
-            }
+            told = {"address": peer[0], "tls": self._doors[door]}
             self._hand_over(connection, json.dumps(told).encode())
 
     def _hand_over(self, connection: socket.socket, message: bytes) -> None:
@@ -153,15 +154,17 @@ class Keeper:
         seat.process.join(1)
         self._seats.remove(seat)
         time.sleep(_LOOK_SECONDS)  # one that dies at once must not keep us busy
-        self._seats.append(self._hired())
+        self._places.clear(seat.number)
+        self._seats.append(self._hired(seat.number))
 
-    def _hired(self) -> _Seat:
+    def _hired(self, number: int) -> _Seat:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        process = self._context.Process(target=work, args=(self._settings, theirs), daemon=True)
+        told = (self._settings, theirs, self._places_file, number)
+        process = self._context.Process(target=work, args=told, daemon=True)
         process.start()
         theirs.close()
         self._selector.register(ours, selectors.EVENT_READ)
-        return _Seat(process, ours)
+        return _Seat(number, process, ours)
 
     def _await_workers(self) -> None:
         deadline = time.monotonic() + _START_SECONDS

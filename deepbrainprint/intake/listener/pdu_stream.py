@@ -5,6 +5,7 @@ Large PDUs are never held whole: what a data set costs in memory does not depend
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import struct
@@ -15,7 +16,6 @@ from dataclasses import dataclass
 _BUFFER_BYTES = 1 << 18  # two PDUs as DCMTK sends them
 _PDU_HEADER = struct.Struct(">BxL")
 _PDV_HEADER = struct.Struct(">LBB")
-_NO_TIME_SECONDS = 0.0005  # zero would mean for ever
 _TIME_VALUE = struct.Struct("ll")
 
 PDU_HEADER_BYTES = 6
@@ -63,15 +63,18 @@ class PduStream:
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
         self._patience = -1.0
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
 
-    def next_pdu(self, idle_seconds: float) -> tuple[int, int]:
+    def next_pdu(self, idle_seconds: float, *, pdu_seconds: float | None = None) -> tuple[int, int]:
         """Type and length of the next PDU, awaited for `idle_seconds`; its body is to be read."""
+        pdu_seconds = pdu_seconds or self._pdu_seconds
         self._deadline = float("inf")
         if self._start == self._end:
             self._wait_at_most(idle_seconds)
             self._fill()
-        self._wait_at_most(self._pdu_seconds)
-        self._deadline = time.monotonic() + self._pdu_seconds
+        self._wait_at_most(pdu_seconds)
+        self._deadline = time.monotonic() + pdu_seconds
         kind, length = _PDU_HEADER.unpack(self.read(PDU_HEADER_BYTES))
         return kind, length
 
@@ -105,18 +108,12 @@ class PduStream:
             pass
 
     def has_more(self, seconds: float = 0.0) -> bool:
-        """Whether bytes have come that nobody has read, or come within `seconds`."""
+        """Whether bytes, or the end, have come that nobody has read, or come within `seconds`."""
         if self._start < self._end:
             return True
-        self._deadline = float("inf")
-        try:
-            self._wait_at_most(max(seconds, _NO_TIME_SECONDS))
-            self._fill()
-        except PeerGone as gone:
-            if gone.how != "silent":
-                raise
-            return False
-        return True
+        if isinstance(self._connection, ssl.SSLSocket) and self._connection.pending():
+            return True
+        return bool(self._poll.poll(seconds * 1000))
 
     def _fill(self) -> None:
         try:

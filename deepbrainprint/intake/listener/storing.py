@@ -22,6 +22,7 @@ SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
 DATA_SET_DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
+CLASS_NOT_SUPPORTED = 0x0122  # PS3.7 Annex C
 PROCESSING_FAILURE = 0xC211
 
 UNKNOWN_SENDER = "unknown_sender"
@@ -62,6 +63,10 @@ class StoreOperation:
             self._incoming = filing.begin(request)
         except Exception as error:  # noqa: BLE001 — one object must not end an association
             self._fail(error)
+
+    def refuse(self, answer: StoreAnswer) -> None:
+        """Take nothing of it."""
+        self._trouble = self._trouble or answer
 
     def take(self, parts: Iterable[memoryview]) -> None:
         """Write what comes; errors of `parts` itself pass through."""

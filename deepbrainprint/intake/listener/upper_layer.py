@@ -27,7 +27,7 @@ from pynetdicom.pdu import (
 from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE, A_P_ABORT, A_RELEASE, P_DATA
 from pynetdicom.timer import Timer
 
-from deepbrainprint.intake.listener.pdu_stream import PeerGone
+from deepbrainprint.intake.listener.pdu_stream import PeerGone, ProtocolViolation
 
 if TYPE_CHECKING:
     from deepbrainprint.intake.listener.association import StreamingAssociation
@@ -117,14 +117,20 @@ class Messages(DIMSEServiceProvider):
 
     def get_msg(self, block: bool = False) -> Any:  # noqa: FBT001, FBT002 — pynetdicom's signature
         """The next message and its context id; with `block` read until one has come."""
-        while block and not self._waiting and self._association.read_message():
-            pass
+        try:
+            while block and not self._waiting and self._association.read_message():
+                pass
+        except (PeerGone, ProtocolViolation) as failure:
+            self._association.fail(failure)
         return self._waiting.popleft() if self._waiting else (None, None)
 
     def send_msg(self, primitive: Any, context_id: int) -> None:
         """Send a message, then look whether the peer has cancelled what is going on."""
-        super().send_msg(primitive, context_id)
-        self._association.read_what_came()
+        try:
+            super().send_msg(primitive, context_id)
+            self._association.read_what_came()
+        except (PeerGone, ProtocolViolation) as failure:
+            self._association.fail(failure)
 
 
 def _pdu_class(primitive: Any) -> Any:

@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 
 import structlog
 from pynetdicom import AE
@@ -22,6 +23,7 @@ from deepbrainprint.intake.listener import measures
 from deepbrainprint.intake.listener.association import Reject, Story, StreamingAssociation
 from deepbrainprint.intake.listener.library import configure_pynetdicom
 from deepbrainprint.intake.listener.logbook import Logbook
+from deepbrainprint.intake.listener.places import Places
 from deepbrainprint.intake.listener.services import Services
 from deepbrainprint.intake.listener.storing import StoreAnswer, StoreOperation
 from deepbrainprint.intake.logs import log_as_json
@@ -40,14 +42,17 @@ _CONNECTIONS = 8  # to PostgreSQL: one files, the others answer queries
 _LIMIT_EXCEEDED = (0x02, 0x03, 0x02)  # transient, by the service provider (PS3.8 Table 9-21)
 
 
-def work(settings: Settings, channel: socket.socket) -> None:
-    """Serve connections that come through `channel` until it says drain or ends."""
+def work(settings: Settings, channel: socket.socket, places: Path, seat: int) -> None:
+    """Serve connections that come through `channel` until it says drain or ends.
+
+    Associations are counted in the file `places`, at `seat`.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):  # the keeper says when to stop
         signal.signal(number, signal.SIG_IGN)
     log_as_json()
     configure_pynetdicom()
     give_up_after(DATABASE_SECONDS)
-    worker = _Worker(settings, channel)
+    worker = _Worker(settings, channel, Places(places, seat))
     try:
         channel.send(READY)
         worker.take_connections()
@@ -60,7 +65,7 @@ def work(settings: Settings, channel: socket.socket) -> None:
 class _Worker:
     """The house in which the associations of this process live."""
 
-    def __init__(self, settings: Settings, channel: socket.socket) -> None:
+    def __init__(self, settings: Settings, channel: socket.socket, places: Places) -> None:
         self.ae = _application_entity(settings)
         self._settings = settings
         self._channel = channel
@@ -73,14 +78,19 @@ class _Worker:
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
         self._associations: dict[StreamingAssociation, measures.OfSender] = {}
-        self._refused: set[StreamingAssociation] = set()
+        self._places = places
+        self._seated: set[StreamingAssociation] = set()
 
     def take_connections(self) -> None:
         """Start a thread for each connection; come back when told to drain."""
         while True:
             message, descriptors, _, _ = socket.recv_fds(self._channel, LARGEST_MESSAGE, 1)
-            if not descriptors:
+            if message in {b"", DRAIN}:
                 return
+            if not descriptors:  # we have no more of them; the keeper has closed the connection
+                log.error("too_many_open_files", associations=len(self._associations))
+                self._channel.send(ENDED)
+                continue
             connection = socket.socket(fileno=descriptors[0])
             thread = threading.Thread(
                 target=self._live, args=(connection, json.loads(message)), daemon=True
@@ -107,8 +117,6 @@ class _Worker:
             _without_delay(connection, float(self._settings.network_seconds))
             secured = self._secured(connection) if story.is_encrypted else connection
             association = StreamingAssociation(self, secured, story)
-            if told["one_too_many"]:
-                self._refused.add(association)
             association.run_reactor()
         except (OSError, ssl.SSLError) as error:
             log.warning(
@@ -127,10 +135,13 @@ class _Worker:
 
     def receive(self, association: StreamingAssociation) -> Reject | None:
         """Let a sender in, or say why not."""
-        if association in self._refused:
+        refusal = self._services.receive(association)
+        if refusal is None and not self._places.take(self._settings.maximum_associations):
             association.story.reason_code = "too_many_associations"
-            return _LIMIT_EXCEEDED
-        return self._services.receive(association)
+            refusal = _LIMIT_EXCEEDED
+        elif refusal is None:
+            self._seated.add(association)
+        return refusal
 
     def opened(self, association: StreamingAssociation) -> None:
         """Count it, and say so."""
@@ -164,7 +175,9 @@ class _Worker:
 
     def closed(self, association: StreamingAssociation) -> None:
         """Say what came, in the log and in the database."""
-        self._refused.discard(association)
+        if association in self._seated:
+            self._seated.discard(association)
+            self._places.give_back()
         sender = self._associations.pop(association, None)
         self._services.closed(association)
         story = association.story
@@ -179,7 +192,7 @@ class _Worker:
                 refused=sum(story.refusals.values()),
                 size_bytes=story.size_bytes,
             )
-        elif story.calling_ae:
+        elif story.calling_ae or story.ended == "protocol_violation":
             log.warning(
                 "association_refused",
                 ae=story.calling_ae,
@@ -187,7 +200,8 @@ class _Worker:
                 ended=story.ended,
                 code=story.reason_code,
             )
-        self._logbook.note(asdict(story))
+        if story.calling_ae:  # else nobody asked for anything: a probe of a load balancer
+            self._logbook.note(asdict(story))
 
 
 def _application_entity(settings: Settings) -> AE:
