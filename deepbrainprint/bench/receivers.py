@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -32,7 +32,7 @@ _ORTHANC_FOLDERS = f"{os.environ.get('PATH', '')}:/usr/sbin"  # where Debian put
 
 @dataclass(frozen=True)
 class Held:
-    """What a receiver says or shows that it keeps; `records` are rows of its index, if it has one."""
+    """What a receiver keeps: files, their bytes, and rows of its index where it has one."""
 
     instances: int
     size_bytes: int
@@ -53,6 +53,7 @@ class Receiver(Protocol):
     """Something that takes C-STORE."""
 
     name: str
+    most_associations: int  # at one time; 0 when it takes as many as are sent here
 
     def missing(self) -> str:
         """What to install before it can run; empty when it can."""
@@ -60,14 +61,15 @@ class Receiver(Protocol):
     def about(self) -> dict[str, object]:
         """Version, settings and what its Success promises."""
 
-    def running(self, folder: Path) -> Iterator[Door]:
-        """Run it as a context, empty at first, with all that it writes in `folder`."""
+    def running(self, folder: Path) -> AbstractContextManager[Door]:
+        """Run it, empty at first, with all that it writes in `folder`."""
 
 
 class PynetdicomApp:
     """The `storescp` application of pynetdicom."""
 
     name = "pynetdicom"
+    most_associations = 10  # more are refused, and the application has no option for it
 
     def missing(self) -> str:
         """Nothing: we depend on it."""
@@ -91,19 +93,23 @@ class PynetdicomApp:
 
 
 class DcmtkStorescp:
-    """DCMTK's `storescp` with a process for each association."""
+    """DCMTK's `storescp`, by default with a process for each association."""
 
     name = "dcmtk"
+    most_associations = 0
+
+    def __init__(self, *options: str) -> None:
+        self._options = options or ("--fork",)
 
     def missing(self) -> str:
         """What to install before it can run."""
-        return "" if shutil.which("storescp") else "storescp: install the package dcmtk"
+        return "" if shutil.which("storescp") else "the package dcmtk, for storescp"
 
     def about(self) -> dict[str, object]:
         """Version, settings and what its Success promises."""
         return {
             "version": first_line("storescp", "--version"),
-            "command": "storescp --fork -od FOLDER PORT",
+            "command": " ".join(("storescp", *self._options, "-od FOLDER PORT")),
             "success_means": "a file was written; no fsync, no index",
         }
 
@@ -111,7 +117,8 @@ class DcmtkStorescp:
     def running(self, folder: Path) -> Iterator[Door]:
         """Run it, empty at first."""
         port, stored = free_port(), _made(folder / "stored")
-        command = (str(shutil.which("storescp")), "--fork", "-od", str(stored), str(port))
+        program = str(shutil.which("storescp"))
+        command = (program, *self._options, "-od", str(stored), str(port))
         with process(part(self.name, command, folder), port) as pid:
             yield Door(port, "STORESCP", {"receiver": pid}, lambda: held_in(stored))
 
@@ -120,10 +127,11 @@ class Orthanc:
     """Orthanc with SQLite, as its package sets it up."""
 
     name = "orthanc"
+    most_associations = 0
 
     def missing(self) -> str:
         """What to install before it can run."""
-        return "" if _orthanc() else "Orthanc: install the package orthanc"
+        return "" if _orthanc() else "the package orthanc"
 
     def about(self) -> dict[str, object]:
         """Version, settings and what its Success promises."""

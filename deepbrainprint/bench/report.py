@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -68,6 +69,7 @@ def figures(run: Run, cell: Cell) -> Figures:
         "peak_rss_mb": run.usage.peak_rss_bytes_together / _MB,
         "peak_process_rss_mb": max(run.usage.peak_process_rss_bytes.values()) / _MB,
     }
+    found["other_cpu_share"] = other_cpu_share(run)
     if len(cpu) > 1:
         found["cpu_seconds_per_gb_without_postgres"] = cpu["receiver"] / gigabytes
         found["peak_rss_mb_without_postgres"] = run.usage.peak_rss_bytes["receiver"] / _MB
@@ -76,6 +78,13 @@ def figures(run: Run, cell: Cell) -> Figures:
     for kind, seconds in run.response_seconds.items():
         found |= {f"{kind}_{name}": value for name, value in _milliseconds(seconds).items()}
     return found
+
+
+def other_cpu_share(run: Run) -> float:
+    """What others than sender and receiver took of the machine: 1 is all its processors."""
+    usage, cores = run.usage, os.cpu_count() or 1
+    others = usage.busy_cpu_seconds - sum(usage.cpu_seconds.values()) - run.sent.cpu_seconds
+    return max(0.0, others) / (run.sent.seconds * cores)
 
 
 def goals(results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -150,10 +159,14 @@ def _ratios(results: Sequence[Result]) -> list[dict[str, Any]]:
     ours = {result["cell"]: result for result in results if result["receiver"] == OURS}
     return [
         {"cell": peer["cell"], "peer": peer["receiver"]}
-        | {name: ours[peer["cell"]][name]["median"] / peer[name]["median"] for name in _RATIOS}
+        | {name: _ratio(ours[peer["cell"]][name], peer[name]) for name in _RATIOS}
         for peer in results
         if peer["receiver"] != OURS and peer["cell"] in ours
     ]
+
+
+def _ratio(ours: Figures, theirs: Figures) -> float | None:
+    return ours["median"] / theirs["median"] if theirs["median"] else None
 
 
 def _median(results: Iterable[Result], receiver: str, cell: str, name: str) -> float | None:

@@ -1,8 +1,8 @@
 """Where the threads of a process are, looked up a few hundred times a second.
 
-Run with a command behind it (`python -m deepbrainprint.bench.sampling listen`) it samples that
-process and the workers that it spawns: each writes a file into the folder that the environment
-names when it ends. `bare PORT` runs a pynetdicom listener whose handler does nothing.
+`python -m deepbrainprint.bench.sampling listen` runs our listener and samples it and the workers
+that it spawns: each writes a file into the folder that the environment names when it ends.
+`bare PORT` runs a pynetdicom listener whose handler does nothing.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 from types import FrameType
+
+from deepbrainprint.settings import load_settings
 
 FOLDER_VARIABLE = "BENCH_SAMPLES"
 _PAUSE_SECONDS = 0.002
@@ -33,28 +34,28 @@ class Sampler(threading.Thread):
         super().__init__(name="sampler", daemon=True)
         self._folder = folder
         self._counts: Counter[_Place] = Counter()
-        self._times = 0
+        self._stop_asked = threading.Event()
 
     def run(self) -> None:
         """Look until the process ends."""
         sys.setswitchinterval(_SWITCH_SECONDS)
         atexit.register(self._write)
-        while True:
-            time.sleep(_PAUSE_SECONDS)
-            self._times += 1
+        while not self._stop_asked.wait(_PAUSE_SECONDS):
             frames = sys._current_frames()  # noqa: SLF001 — there is no other way to see them
             for thread in threading.enumerate():
                 if thread is not self and thread.ident in frames:
                     self._counts[_place(thread, frames[thread.ident])] += 1
 
     def _write(self) -> None:
+        self._stop_asked.set()
+        self.join()
         rows = [
             {"thread": role, "file": file, "function": function, "line": line, "count": count}
             | {"code": linecache.getline(file, line).strip()}
             for (role, file, function, line), count in self._counts.items()
         ]
         path = self._folder / f"{os.getpid()}.json"
-        path.write_text(json.dumps({"times": self._times, "rows": rows}), "utf-8")
+        path.write_text(json.dumps(rows), "utf-8")
 
 
 def _place(thread: threading.Thread, frame: FrameType) -> _Place:
@@ -62,7 +63,7 @@ def _place(thread: threading.Thread, frame: FrameType) -> _Place:
     while frame.f_back is not None and _is_python(frame.f_code.co_filename):
         frame = frame.f_back
     code = frame.f_code
-    return _role(thread), code.co_filename, code.co_qualname, frame.f_lineno
+    return _role(thread), code.co_filename, code.co_qualname, frame.f_lineno or 0
 
 
 def _is_python(file: str) -> bool:
@@ -73,16 +74,12 @@ def _role(thread: threading.Thread) -> str:
     """What the thread is for; pynetdicom names its classes so, threading names others by target."""
     kind = type(thread).__name__
     if kind == "Thread":
-        return (
-            "main"
-            if thread is threading.main_thread()
-            else thread.name.rpartition("(")[2].strip(")")
-        )
+        return thread.name.rpartition("(")[2].strip(")").partition("@")[0]
     return kind
 
 
 def _bare_listener(port: int) -> None:
-    """pynetdicom as it comes, with nothing to do."""
+    """A pynetdicom listener as it comes, with nothing to do."""
     from pynetdicom import AE, AllStoragePresentationContexts, evt  # noqa: PLC0415
 
     ae = AE("BARE")
@@ -92,7 +89,9 @@ def _bare_listener(port: int) -> None:
     )
     if server is None:
         raise AssertionError
-    signal.sigwait({signal.SIGTERM})
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop.wait()
     server.shutdown()
 
 
@@ -100,13 +99,12 @@ def _main() -> None:
     if sys.argv[1:2] == ["bare"]:
         _bare_listener(int(sys.argv[2]))
         return
-    from deepbrainprint.cli import main  # noqa: PLC0415
+    from deepbrainprint.intake.listener import listen  # noqa: PLC0415
 
-    main()
+    listen(load_settings())
 
 
 if __name__ in {"__main__", "__mp_main__"}:  # the second: a worker that was spawned
     Sampler(Path(os.environ[FOLDER_VARIABLE])).start()
 if __name__ == "__main__":
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM} if sys.argv[1:2] == ["bare"] else ())
     _main()

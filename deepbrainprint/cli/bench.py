@@ -40,6 +40,9 @@ def intake(
     folder: Annotated[
         Path, typer.Option(help="Folder whose disk is used; all is removed at the end.")
     ] = Path("/var/tmp"),  # noqa: S108 — /tmp is memory on many machines, and this measures disks
+    patience: Annotated[
+        float, typer.Option(help="Seconds to wait for a quiet moment before each run.", min=0)
+    ] = 20.0,
     profile: Annotated[
         bool, typer.Option("--profile", help="Say line by line where receivers spend their time.")
     ] = False,
@@ -50,17 +53,19 @@ def intake(
     from deepbrainprint.bench.profile import profile_intake  # noqa: PLC0415
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is stopped
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in a script's background too
     if profile:
         _show_profile(profile_intake(folder, scale, _say), as_json=as_json)
         return
     chosen = {"receivers": _chosen("receivers", receivers), "cells": _chosen("cells", cells)}
     named = {name: names for name, names in chosen.items() if names}
-    document = bench_intake(Plan(repeat=repeat, scale=scale, folder=folder, **named), _say)
+    plan = Plan(repeat=repeat, scale=scale, patience_seconds=patience, folder=folder, **named)
+    document = bench_intake(plan, _say)
     if as_json:
         show_json(document)
     else:
         _show(document)
-    if document["failures"]:
+    if document["failures"] or document["interrupted"]:
         raise typer.Exit(1)
 
 
@@ -98,7 +103,8 @@ def _show(document: dict[str, Any]) -> None:
 def _say_rest(document: dict[str, Any]) -> None:
     out, machine = console(), document["machine"]
     for left_out in document["left_out"]:
-        out.print(f"Left out: {left_out['name']} ({left_out['why']})", markup=False)
+        words = "Left out: {receiver}, cells: {cell} ({why})".format_map(left_out)
+        out.print(words, markup=False)
     for failure in document["failures"]:
         words = "{receiver}, {cell}, repetition {repetition}: {wrong}".format_map(failure)
         out.print(words, style="red", markup=False)

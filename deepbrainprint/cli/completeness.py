@@ -17,9 +17,9 @@ from deepbrainprint.database.completeness import (
 from deepbrainprint.database.connection import Connection, Database
 from deepbrainprint.database.duplicates import DuplicateSeries, duplicates_of
 from deepbrainprint.errors import DeepBrainPrintError
-from deepbrainprint.intake.completeness import series_name
+from deepbrainprint.intake.closing.completeness import series_name
+from deepbrainprint.intake.closing.rhythm import spoken
 from deepbrainprint.intake.forecast import Forecast, forecast
-from deepbrainprint.intake.rhythm import spoken
 from deepbrainprint.records import StudyId
 from deepbrainprint.settings import Settings
 

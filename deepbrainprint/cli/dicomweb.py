@@ -15,7 +15,7 @@ from deepbrainprint.cli.desk import AsJson, Home, settings_of
 from deepbrainprint.cli.output import console, show, show_json
 from deepbrainprint.database.connection import Database
 from deepbrainprint.database.tokens import TokenReport, token_reports
-from deepbrainprint.intake.tokens import Right, end_token, new_token
+from deepbrainprint.intake.dicomweb.tokens import Right, end_token, new_token
 
 token = typer.Typer(help="Who may use DICOMweb: make, list and revoke tokens.")
 
@@ -36,7 +36,7 @@ def dicomweb(
     ] = None,
 ) -> None:
     """Serve QIDO-RS and STOW-RS until stopped."""
-    from deepbrainprint.intake.http_service import serve_dicomweb  # noqa: PLC0415 — fastapi
+    from deepbrainprint.intake.dicomweb.service import serve_dicomweb  # noqa: PLC0415 — fastapi
 
     chosen = {"dicomweb_host": host, "dicomweb_port": port}
     settings = settings_of(home).model_copy(

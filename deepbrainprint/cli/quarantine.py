@@ -19,9 +19,9 @@ from deepbrainprint.database.connection import Database
 from deepbrainprint.database.quarantine import HeldObject, HeldState, held_objects
 from deepbrainprint.errors import BadStudy
 from deepbrainprint.intake.filing import Filing
-from deepbrainprint.intake.inspection import Inspection
-from deepbrainprint.intake.quarantine import HeldReason
-from deepbrainprint.intake.quarantine_desk import SUBJECT, Conflict, Decided, QuarantineDesk
+from deepbrainprint.intake.quarantine.desk import SUBJECT, Conflict, Decided, QuarantineDesk
+from deepbrainprint.intake.quarantine.inspection import Inspection
+from deepbrainprint.intake.quarantine.keeping import HeldReason
 from deepbrainprint.settings import Settings
 
 Ids = Annotated[list[int] | None, typer.Argument(help="Objects, as `list` numbers them.")]

@@ -16,7 +16,7 @@ from deepbrainprint.settings import Settings
 
 if TYPE_CHECKING:
     from deepbrainprint.intake.peer import Peer
-    from deepbrainprint.intake.sender_check import Finding
+    from deepbrainprint.intake.sender_check.steps import Finding
 
 _MARKS = {"ok": "[green]✓[/green]", "failed": "[red]✗[/red]", "skipped": "[yellow]–[/yellow]"}
 _NAMES = ("--certificate", "--key", "--authority")
@@ -57,8 +57,8 @@ def check_sender(
     Sends a tiny test image of nobody (patient CONNECTION-TEST, modality OT). All checks together
     make one study, which the pipeline leaves aside as not applicable.
     """
-    from deepbrainprint.intake import sender_check as check  # noqa: PLC0415 — pynetdicom
     from deepbrainprint.intake.peer import Peer  # noqa: PLC0415
+    from deepbrainprint.intake.sender_check import steps as check  # noqa: PLC0415 — pynetdicom
 
     settings = settings_of(home)
     files = TlsFiles(certificate, key, authority, *_NAMES)

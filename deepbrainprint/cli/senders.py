@@ -19,7 +19,7 @@ from deepbrainprint.database import senders as register
 from deepbrainprint.database.connection import Connection, Database
 from deepbrainprint.database.quarantine import held_objects
 from deepbrainprint.database.senders import NoticedSender, SenderRuling
-from deepbrainprint.intake.quarantine import HeldReason
+from deepbrainprint.intake.quarantine.keeping import HeldReason
 from deepbrainprint.intake.sender_list import (
     SenderList,
     command_to_admit,

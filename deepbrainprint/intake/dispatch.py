@@ -18,7 +18,7 @@ from deepbrainprint.database.connection import Database
 from deepbrainprint.database.pipeline import fail_revision
 from deepbrainprint.errors import DeepBrainPrintError
 from deepbrainprint.intake.airflow_api import TROUBLES, AirflowApi
-from deepbrainprint.intake.closing import Closer
+from deepbrainprint.intake.closing.closer import Closer
 from deepbrainprint.intake.logs import log_as_json
 from deepbrainprint.intake.retention import Retention
 from deepbrainprint.intake.signals import stopped_by_signals

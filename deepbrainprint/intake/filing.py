@@ -8,11 +8,11 @@ from pathlib import Path
 from deepbrainprint.database.arrivals import Arrival
 from deepbrainprint.database.connection import Database
 from deepbrainprint.errors import BadStudy, TryAgain
-from deepbrainprint.intake import quarantine
 from deepbrainprint.intake.disk import DiskWatch
 from deepbrainprint.intake.header import Header, is_valid_uid, read_header
 from deepbrainprint.intake.journal import Journal
 from deepbrainprint.intake.part10 import Request
+from deepbrainprint.intake.quarantine import keeping as quarantine
 from deepbrainprint.intake.recorder import Recorder
 from deepbrainprint.intake.spool import Incoming, instance_path, same_object
 from deepbrainprint.records import Instance

@@ -14,11 +14,12 @@ from deepbrainprint.database.arrivals import (
 )
 from deepbrainprint.database.connection import Database
 from deepbrainprint.errors import BadStudy, Conflict
-from deepbrainprint.intake import quarantine, spool
+from deepbrainprint.intake import spool
 from deepbrainprint.intake.filing import instance_of, require_match
 from deepbrainprint.intake.header import Header, read_header
 from deepbrainprint.intake.journal import Journal
 from deepbrainprint.intake.part10 import filed_object
+from deepbrainprint.intake.quarantine import keeping as quarantine
 from deepbrainprint.records import Instance
 from deepbrainprint.settings import Settings
 

@@ -33,7 +33,7 @@ from deepbrainprint.database.retention import (
     old_studies,
 )
 from deepbrainprint.intake.journal import Journal
-from deepbrainprint.intake.quarantine_desk import QuarantineDesk
+from deepbrainprint.intake.quarantine.desk import QuarantineDesk
 from deepbrainprint.intake.spool import storage_errors, sync_folder
 from deepbrainprint.records import StudyId
 from deepbrainprint.settings import Settings

@@ -20,7 +20,7 @@ from pynetdicom.sop_class import (
 )
 
 from deepbrainprint.intake.peer import Peer
-from deepbrainprint.intake.sender_check import Finding, all_well, check_sender
+from deepbrainprint.intake.sender_check.steps import Finding, all_well, check_sender
 from deepbrainprint.intake.tls import client_context, server_context
 from deepbrainprint.settings import Settings
 from tests.certificates import Pair

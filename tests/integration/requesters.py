@@ -13,8 +13,8 @@ from pydicom import Dataset
 from pydicom.uid import generate_uid
 from pynetdicom import AE, build_context, evt
 
-from deepbrainprint.intake.commitment import CommitmentDesk
-from deepbrainprint.intake.commitment_report import PUSH_MODEL, PUSH_MODEL_INSTANCE
+from deepbrainprint.intake.commitment.desk import CommitmentDesk
+from deepbrainprint.intake.commitment.report import PUSH_MODEL, PUSH_MODEL_INSTANCE
 from tests.integration.services import free_port
 
 SAME_PLACE = "127.0.0.1"

@@ -23,8 +23,8 @@ from deepbrainprint.database.commitments import (
     set_commitment_address,
 )
 from deepbrainprint.database.connection import Database
-from deepbrainprint.intake.commitment import CommitmentDesk
-from deepbrainprint.intake.commitment_report import (
+from deepbrainprint.intake.commitment.desk import CommitmentDesk
+from deepbrainprint.intake.commitment.report import (
     PUSH_MODEL,
     PUSH_MODEL_INSTANCE,
     CommitmentReporter,
@@ -325,7 +325,7 @@ def test_several_processes_report_each_request_once(
 _REPORT = """
 import time
 from deepbrainprint.database.connection import Database
-from deepbrainprint.intake.commitment_report import CommitmentReporter
+from deepbrainprint.intake.commitment.report import CommitmentReporter
 from deepbrainprint.settings import load_settings
 settings = load_settings()
 database = Database(settings.database_url.get_secret_value())

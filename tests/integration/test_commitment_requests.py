@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from deepbrainprint.cli import app
 from deepbrainprint.database.connection import Database
-from deepbrainprint.intake.commitment import CommitmentDesk
-from deepbrainprint.intake.commitment_report import CommitmentReporter
+from deepbrainprint.intake.commitment.desk import CommitmentDesk
+from deepbrainprint.intake.commitment.report import CommitmentReporter
 from deepbrainprint.settings import Settings
 from tests.instances import mr_image
 from tests.integration.requesters import ask, open_door, wanted

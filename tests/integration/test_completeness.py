@@ -9,7 +9,7 @@ import pytest
 
 from deepbrainprint.database.completeness import ask_to_close, completeness_report
 from deepbrainprint.database.connection import Database
-from deepbrainprint.intake.closing import Closer
+from deepbrainprint.intake.closing.closer import Closer
 from deepbrainprint.settings import Settings
 from tests.instances import NAME, PATIENT_ID
 from tests.integration.open_studies import pass_time, reason, send_images, states, waiting_settings

@@ -9,7 +9,7 @@ import pytest
 from pydicom import dcmread
 
 from deepbrainprint.database.connection import Database
-from deepbrainprint.intake.closing import Closer
+from deepbrainprint.intake.closing.closer import Closer
 from deepbrainprint.intake.filing import Filing
 from deepbrainprint.intake.part10 import Delivery
 from deepbrainprint.settings import Settings

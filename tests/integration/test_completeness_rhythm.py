@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from deepbrainprint.database.connection import Database
-from deepbrainprint.intake.closing import Closer
+from deepbrainprint.intake.closing.closer import Closer
 from deepbrainprint.settings import Settings
 from tests.integration.open_studies import pass_time, send_images, states, waiting_settings
 from tests.rows import rows

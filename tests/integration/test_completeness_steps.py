@@ -14,7 +14,7 @@ from deepbrainprint.database.procedure_steps import (
     insert_procedure_step,
     replace_procedure_step_instances,
 )
-from deepbrainprint.intake.closing import Closer
+from deepbrainprint.intake.closing.closer import Closer
 from deepbrainprint.settings import Settings
 from tests.integration.open_studies import pass_time, reason, send_images, states, waiting_settings
 

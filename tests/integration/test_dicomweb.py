@@ -15,9 +15,9 @@ from pydicom.uid import generate_uid
 from structlog.testing import capture_logs
 
 from deepbrainprint.errors import Misconfigured
-from deepbrainprint.intake.dicomweb import create_app
-from deepbrainprint.intake.http_service import serve_dicomweb
-from deepbrainprint.intake.tokens import Right, Tokens, end_token, new_token
+from deepbrainprint.intake.dicomweb.app import create_app
+from deepbrainprint.intake.dicomweb.service import serve_dicomweb
+from deepbrainprint.intake.dicomweb.tokens import Right, Tokens, end_token, new_token
 from deepbrainprint.settings import Settings
 from tests.certificates import authority, signed
 from tests.instances import NAME, PATIENT_ID, delivery, mr_image, receive
@@ -130,7 +130,7 @@ def test_an_error_that_nobody_expected_is_told_without_its_text(web, monkeypatch
     def fail(*_, **__):
         raise ValueError(PATIENT_ID)
 
-    monkeypatch.setattr("deepbrainprint.intake.dicomweb.run_search", fail)
+    monkeypatch.setattr("deepbrainprint.intake.dicomweb.app.run_search", fail)
     with capture_logs() as log:
         answer = web.get("/studies")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")

@@ -18,8 +18,8 @@ from pydicom.uid import (
 
 from deepbrainprint.database.connection import Database
 from deepbrainprint.database.duplicates import duplicates_of
-from deepbrainprint.intake.duplicates import note_study_pixels
-from deepbrainprint.intake.pixels import pixel_digest
+from deepbrainprint.intake.closing.duplicates import note_study_pixels
+from deepbrainprint.intake.closing.pixels import pixel_digest
 from deepbrainprint.intake.spool import instance_path
 from deepbrainprint.records import StudyId
 from deepbrainprint.settings import Settings

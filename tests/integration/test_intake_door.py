@@ -21,7 +21,7 @@ from pynetdicom import AE, build_context
 
 from deepbrainprint.database.connection import Database
 from deepbrainprint.intake.peer import Peer
-from deepbrainprint.intake.sender_check import all_well, check_sender
+from deepbrainprint.intake.sender_check.steps import all_well, check_sender
 from deepbrainprint.settings import Settings
 from tests.certificates import authority, signed
 from tests.instances import mr_image, save

@@ -5,8 +5,8 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from deepbrainprint.intake.dicomweb import create_app
-from deepbrainprint.intake.tokens import new_token
+from deepbrainprint.intake.dicomweb.app import create_app
+from deepbrainprint.intake.dicomweb.tokens import new_token
 from tests.instances import NAME, delivery, mr_image, receive
 from tests.integration.web import BOTH, body, post, running, serving
 

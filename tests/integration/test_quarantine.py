@@ -23,10 +23,10 @@ from deepbrainprint.database.connection import Database
 from deepbrainprint.database.quarantine import held_counts
 from deepbrainprint.database.reports import backlog_report
 from deepbrainprint.errors import BadStudy
-from deepbrainprint.intake import quarantine_desk
 from deepbrainprint.intake.filing import Filing
 from deepbrainprint.intake.part10 import Delivery, read_delivery
-from deepbrainprint.intake.quarantine import HeldReason, record_all
+from deepbrainprint.intake.quarantine import desk as quarantine_desk
+from deepbrainprint.intake.quarantine.keeping import HeldReason, record_all
 from deepbrainprint.intake.spool import instance_path
 from deepbrainprint.settings import Settings
 from tests.instances import NAME, PATIENT_ID, delivery, encoded, mr_image, receive

@@ -13,8 +13,8 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
 from deepbrainprint.errors import Misconfigured
-from deepbrainprint.intake.closing import Closer
-from deepbrainprint.intake.recount import Recount
+from deepbrainprint.intake.closing.closer import Closer
+from deepbrainprint.intake.closing.recount import Recount
 from tests.instances import delivery, mr_image, receive, save
 from tests.integration.orthanc import needs_orthanc, running_orthanc
 from tests.integration.services import free_port

@@ -13,8 +13,8 @@ from pydicom import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 from pynetdicom.sop_class import Verification
 
-from deepbrainprint.intake.check_object import CHECK_STUDY_UID
-from deepbrainprint.intake.sender_check import all_well
+from deepbrainprint.intake.sender_check.check_object import CHECK_STUDY_UID
+from deepbrainprint.intake.sender_check.steps import all_well
 from tests.integration.archive import (
     HOST,
     Archive,
@@ -276,7 +276,7 @@ def test_a_port_for_reports_that_is_taken_is_named():
 
 
 def test_what_was_stored_must_be_found(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("deepbrainprint.intake.sender_check._INDEXING_SECONDS", 0.1)
+    monkeypatch.setattr("deepbrainprint.intake.sender_check.steps._INDEXING_SECONDS", 0.1)
     with Archive(matches=0).open() as port:
         assert first_failure(check(port)).code == "stored_but_not_found"
 

@@ -10,7 +10,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel
 
 from deepbrainprint.errors import NotApplicable
 from deepbrainprint.imaging import series
-from deepbrainprint.intake.check_object import CHECK_STUDY_UID, check_object
+from deepbrainprint.intake.sender_check.check_object import CHECK_STUDY_UID, check_object
 from tests.certificates import Pair, authority, signed
 from tests.instances import save
 from tests.integration.archive import (

@@ -9,9 +9,9 @@ import pytest
 from pydicom.uid import JPEG2000Lossless, generate_uid
 from structlog.testing import capture_logs
 
-from deepbrainprint.intake.dicomweb import create_app
+from deepbrainprint.intake.dicomweb.app import create_app
+from deepbrainprint.intake.dicomweb.tokens import new_token
 from deepbrainprint.intake.spool import instance_path
-from deepbrainprint.intake.tokens import new_token
 from tests.instances import encoded, mr_image
 from tests.integration.orthanc import needs_orthanc, running_orthanc
 from tests.integration.services import closed_to_all, wait_until

@@ -9,7 +9,7 @@ import pytest
 from pydicom.uid import generate_uid
 
 from deepbrainprint.cli.completeness import say_upkeep, upkeep_of
-from deepbrainprint.intake.closing import Closer
+from deepbrainprint.intake.closing.closer import Closer
 from tests.instances import NAME, PATIENT_ID, delivery, mr_image, receive
 from tests.integration.services import Service
 from tests.integration.test_cli import run, says

@@ -10,9 +10,9 @@ import httpx
 import uvicorn
 from pydicom.uid import ExplicitVRLittleEndian
 
-from deepbrainprint.intake.dicomweb import create_app
+from deepbrainprint.intake.dicomweb.app import create_app
+from deepbrainprint.intake.dicomweb.tokens import Right, new_token
 from deepbrainprint.intake.part10 import Request, encoded_meta
-from deepbrainprint.intake.tokens import Right, new_token
 from tests.instances import encoded
 from tests.integration.services import wait_until
 

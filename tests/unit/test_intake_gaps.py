@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepbrainprint.intake.gaps import missing_numbers, missing_slices, slice_gaps, told
+from deepbrainprint.intake.closing.gaps import missing_numbers, missing_slices, slice_gaps, told
 
 NOWHERE: list[None] = []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deepbrainprint.database.completeness import Rhythm
-from deepbrainprint.intake.rhythm import ENOUGH_STUDIES, FADING, pauses_with, quiet_time
+from deepbrainprint.intake.closing.rhythm import ENOUGH_STUDIES, FADING, pauses_with, quiet_time
 from deepbrainprint.settings import Settings
 
 

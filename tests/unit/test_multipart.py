@@ -3,7 +3,12 @@ from __future__ import annotations
 from hypothesis import given, settings, strategies
 
 from deepbrainprint.errors import BadStudy
-from deepbrainprint.intake.multipart import MultipartReader, PartBegins, PartBytes, PartEnds
+from deepbrainprint.intake.dicomweb.multipart import (
+    MultipartReader,
+    PartBegins,
+    PartBytes,
+    PartEnds,
+)
 
 
 def code_of(content: bytes, sizes: list[int]) -> str:

@@ -8,9 +8,9 @@ import structlog
 
 from deepbrainprint.database.connection import Database
 from deepbrainprint.errors import Misconfigured, TryAgain
-from deepbrainprint.intake import quarantine
 from deepbrainprint.intake.journal import Journal
 from deepbrainprint.intake.logs import place_of
+from deepbrainprint.intake.quarantine import keeping as quarantine
 from deepbrainprint.intake.reconciliation import empty_journal, reconcile
 from deepbrainprint.settings import Settings
 

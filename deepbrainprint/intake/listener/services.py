@@ -11,8 +11,8 @@ from pynetdicom import evt
 from deepbrainprint.database.connection import Database
 from deepbrainprint.errors import BadStudy, Misconfigured
 from deepbrainprint.intake.admission import Admission, Ruling, not_authorised
-from deepbrainprint.intake.commitment import CommitmentDesk
-from deepbrainprint.intake.commitment_report import PUSH_MODEL, CommitmentReporter
+from deepbrainprint.intake.commitment.desk import CommitmentDesk
+from deepbrainprint.intake.commitment.report import PUSH_MODEL, CommitmentReporter
 from deepbrainprint.intake.finding.scp import STUDY_ROOT_FIND, FindScp
 from deepbrainprint.intake.listener.association import Reject, StreamingAssociation
 from deepbrainprint.intake.listener.contexts import VERIFICATION, AcceptedContexts

@@ -14,7 +14,7 @@ import httpx
 import structlog
 
 from deepbrainprint.errors import BadStudy, DeepBrainPrintError, Misconfigured, TryAgain
-from deepbrainprint.intake.file_meta import no_meta, read_file_meta
+from deepbrainprint.intake.dicomweb.file_meta import no_meta, read_file_meta
 from deepbrainprint.intake.part10 import Request
 from deepbrainprint.intake.pull.asks import Ask, Kind
 from deepbrainprint.intake.pull.inbox import Inbox

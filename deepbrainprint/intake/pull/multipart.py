@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from deepbrainprint.errors import BadStudy, TryAgain
-from deepbrainprint.intake.multipart import (
+from deepbrainprint.intake.dicomweb.multipart import (
     Event,
     MultipartReader,
     PartBegins,

@@ -7,7 +7,7 @@ import socket
 import ssl
 from typing import Any
 
-from deepbrainprint.intake.explanations import Explanation, Unreachable
+from deepbrainprint.intake.sender_check.explanations import Explanation, Unreachable
 
 _QUIET_SECONDS = 0.5  # in which a server says that it dislikes our certificate (TLS 1.3)
 

@@ -28,10 +28,10 @@ from deepbrainprint.database.completeness import (
 )
 from deepbrainprint.database.connection import Connection, Database
 from deepbrainprint.database.duplicates import duplicates_of
-from deepbrainprint.intake.completeness import Finding, findings, told_findings
-from deepbrainprint.intake.duplicates import note_study_pixels
-from deepbrainprint.intake.recount import Recount
-from deepbrainprint.intake.rhythm import (
+from deepbrainprint.intake.closing.completeness import Finding, findings, told_findings
+from deepbrainprint.intake.closing.duplicates import note_study_pixels
+from deepbrainprint.intake.closing.recount import Recount
+from deepbrainprint.intake.closing.rhythm import (
     FADING,
     QuietTime,
     bounds,

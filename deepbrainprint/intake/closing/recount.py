@@ -22,7 +22,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from deepbrainprint.database.completeness import ImagePlace
 from deepbrainprint.errors import Misconfigured
-from deepbrainprint.intake.completeness import Finding, series_name
+from deepbrainprint.intake.closing.completeness import Finding, series_name
 from deepbrainprint.intake.peer import Peer
 from deepbrainprint.settings import Settings
 

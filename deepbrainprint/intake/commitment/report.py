@@ -23,7 +23,7 @@ from deepbrainprint.database.commitments import (
 )
 from deepbrainprint.database.connection import Database
 from deepbrainprint.errors import DeepBrainPrintError, TryAgain
-from deepbrainprint.intake.commitment_check import check, event_report
+from deepbrainprint.intake.commitment.check import check, event_report
 from deepbrainprint.intake.logs import place_of
 from deepbrainprint.intake.part10 import IMPLEMENTATION_CLASS_UID
 from deepbrainprint.settings import Settings

@@ -13,10 +13,10 @@ from pynetdicom.association import Association
 from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_RJ
 from pynetdicom.presentation import build_context
 
-from deepbrainprint.intake import explanations
-from deepbrainprint.intake.explanations import Explanation, Refused, Unreachable
 from deepbrainprint.intake.peer import Handler, Peer
-from deepbrainprint.intake.transport import speaks_tls
+from deepbrainprint.intake.sender_check import explanations
+from deepbrainprint.intake.sender_check.explanations import Explanation, Refused, Unreachable
+from deepbrainprint.intake.sender_check.transport import speaks_tls
 
 _config.LOG_HANDLER_LEVEL = "none"  # its own log would format every message
 

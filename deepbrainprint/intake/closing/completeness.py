@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from deepbrainprint.database.completeness import ImagePlace, ProcedureSteps
-from deepbrainprint.intake.gaps import missing_numbers, missing_slices, told
+from deepbrainprint.intake.closing.gaps import missing_numbers, missing_slices, told
 
 _FINDINGS_TOLD = 4
 

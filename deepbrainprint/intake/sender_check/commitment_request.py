@@ -21,10 +21,10 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
-from deepbrainprint.intake import explanations
-from deepbrainprint.intake.conversation import conversation, facts_of, require_success
-from deepbrainprint.intake.explanations import Explanation, Refused
 from deepbrainprint.intake.peer import Peer
+from deepbrainprint.intake.sender_check import explanations
+from deepbrainprint.intake.sender_check.conversation import conversation, facts_of, require_success
+from deepbrainprint.intake.sender_check.explanations import Explanation, Refused
 
 SERVICE = "storage commitment"
 

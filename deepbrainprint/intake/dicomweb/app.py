@@ -16,15 +16,15 @@ from starlette.requests import ClientDisconnect
 from deepbrainprint.database.arrivals import is_answering
 from deepbrainprint.database.connection import Database
 from deepbrainprint.errors import DeepBrainPrintError, TryAgain
+from deepbrainprint.intake.dicomweb.guard import Guard, refusal
+from deepbrainprint.intake.dicomweb.multipart import media_type
+from deepbrainprint.intake.dicomweb.stow import PART_TYPE, Outcome, Upload, repeats
+from deepbrainprint.intake.dicomweb.tokens import Holder, Right, Tokens
 from deepbrainprint.intake.disk import DiskState
 from deepbrainprint.intake.filing import Filing
 from deepbrainprint.intake.finding.attributes import Level
 from deepbrainprint.intake.finding.audit import record_query
 from deepbrainprint.intake.finding.qido import MEDIA_TYPE, read_search, run_search
-from deepbrainprint.intake.http_guard import Guard, refusal
-from deepbrainprint.intake.multipart import media_type
-from deepbrainprint.intake.stow import PART_TYPE, Outcome, Upload, repeats
-from deepbrainprint.intake.tokens import Holder, Right, Tokens
 from deepbrainprint.settings import Settings
 
 log = structlog.get_logger()

@@ -7,7 +7,7 @@ from contextlib import suppress
 from deepbrainprint.database.connection import Database
 from deepbrainprint.database.duplicates import note_pixels, unread_pixels
 from deepbrainprint.errors import BadStudy
-from deepbrainprint.intake.pixels import pixel_digest
+from deepbrainprint.intake.closing.pixels import pixel_digest
 from deepbrainprint.records import StudyId
 from deepbrainprint.settings import Settings
 

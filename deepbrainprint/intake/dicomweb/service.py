@@ -15,7 +15,7 @@ import uvicorn
 from deepbrainprint.database.connection import Database
 from deepbrainprint.errors import Misconfigured
 from deepbrainprint.intake import spool
-from deepbrainprint.intake.dicomweb import create_app
+from deepbrainprint.intake.dicomweb.app import create_app
 from deepbrainprint.intake.listener.library import configure_pynetdicom
 from deepbrainprint.intake.listener.registrar import Registrar
 from deepbrainprint.intake.logs import log_as_json

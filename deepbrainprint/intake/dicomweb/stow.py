@@ -12,13 +12,18 @@ from pynetdicom import build_context
 
 from deepbrainprint.database.arrivals import Arrival
 from deepbrainprint.errors import BadStudy, DeepBrainPrintError, TryAgain
-from deepbrainprint.intake.file_meta import no_meta, read_file_meta
+from deepbrainprint.intake.dicomweb.file_meta import no_meta, read_file_meta
+from deepbrainprint.intake.dicomweb.multipart import (
+    MultipartReader,
+    PartBegins,
+    PartBytes,
+    PartEnds,
+)
 from deepbrainprint.intake.filing import Filing
 from deepbrainprint.intake.header import read_header
 from deepbrainprint.intake.listener.contexts import AcceptedContexts
 from deepbrainprint.intake.listener.storing import DATA_SET_DOES_NOT_MATCH, status_of
 from deepbrainprint.intake.logs import place_of
-from deepbrainprint.intake.multipart import MultipartReader, PartBegins, PartBytes, PartEnds
 from deepbrainprint.intake.part10 import Request
 from deepbrainprint.intake.spool import Incoming
 from deepbrainprint.settings import Settings

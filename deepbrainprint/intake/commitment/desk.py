@@ -20,7 +20,7 @@ from deepbrainprint.database.commitments import (
 )
 from deepbrainprint.database.connection import Database
 from deepbrainprint.errors import BadStudy, TryAgain
-from deepbrainprint.intake.commitment_report import (
+from deepbrainprint.intake.commitment.report import (
     PUSH_MODEL,
     PUSH_MODEL_INSTANCE,
     CommitmentReporter,

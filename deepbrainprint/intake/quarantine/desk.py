@@ -24,9 +24,9 @@ from deepbrainprint.database.quarantine import (
 from deepbrainprint.errors import BadStudy
 from deepbrainprint.intake.filing import Filing
 from deepbrainprint.intake.header import read_header
-from deepbrainprint.intake.inspection import Difference, Inspection, differences, inspect
 from deepbrainprint.intake.part10 import FiledObject, Request, filed_object
-from deepbrainprint.intake.quarantine import HeldReason, remove_files
+from deepbrainprint.intake.quarantine.inspection import Difference, Inspection, differences, inspect
+from deepbrainprint.intake.quarantine.keeping import HeldReason, remove_files
 from deepbrainprint.settings import Settings
 
 SUBJECT = "quarantine"

@@ -16,16 +16,16 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
-from deepbrainprint.intake import commitment_request, explanations
-from deepbrainprint.intake.check_object import check_object
-from deepbrainprint.intake.conversation import (
+from deepbrainprint.intake.peer import Peer
+from deepbrainprint.intake.sender_check import commitment_request, explanations
+from deepbrainprint.intake.sender_check.check_object import check_object
+from deepbrainprint.intake.sender_check.conversation import (
     conversation,
     require_success,
     status_of,
 )
-from deepbrainprint.intake.explanations import Explanation, Refused, Unreachable
-from deepbrainprint.intake.peer import Peer
-from deepbrainprint.intake.transport import try_tcp, try_tls
+from deepbrainprint.intake.sender_check.explanations import Explanation, Refused, Unreachable
+from deepbrainprint.intake.sender_check.transport import try_tcp, try_tls
 
 _PENDING = frozenset({0xFF00, 0xFF01})  # PS3.4 Table C.4-1
 _INDEXING_SECONDS = 5.0  # in which a receiver may still be registering what it has stored

@@ -1,0 +1,1 @@
+"""Storage commitment (DICOM PS3.4 Annex J): requests, the check of each file, reports."""
