@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+from structlog.testing import capture_logs
 
 from deepbrainprint.database.completeness import ask_to_close, completeness_report
 from deepbrainprint.database.connection import Database
@@ -136,13 +137,14 @@ def test_a_header_that_announces_less_than_came_is_no_reason_to_wait(send, later
     assert states(database) == [("queued", "quiet", "")]
 
 
-def test_reasons_and_logs_say_nothing_of_the_patient(send, later, closer, database, capfd):
-    send([1, 2, 4], SeriesDescription=NAME)
-    later(61)
-    closer.close_due()
-    later(1000)
-    closer.close_due()
-    told = str(rows(database, "select * from study_revision")) + "".join(capfd.readouterr())
+def test_reasons_and_logs_say_nothing_of_the_patient(send, later, closer, database):
+    with capture_logs() as logs:
+        send([1, 2, 4], SeriesDescription=NAME)
+        later(61)
+        closer.close_due()
+        later(1000)
+        closer.close_due()
+    told = str(rows(database, "select * from study_revision")) + str(logs)
     assert "study_waits" in told
     assert NAME not in told
     assert PATIENT_ID not in told

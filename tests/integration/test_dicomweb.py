@@ -143,7 +143,7 @@ def test_memory_does_not_grow_with_the_size_of_a_body(intake_settings, database,
     port = free_port()
     served = intake_settings.model_copy(update={"dicomweb_port": port})
     token = new_token(database, "GATEWAY", BOTH, days=1, by="tester")
-    service = Service("http_service", "serve_dicomweb", served, tmp_path / "log")
+    service = Service("dicomweb.service", "serve_dicomweb", served, tmp_path / "log")
     service.wait_for("reconciled")
     peaks = []
     with httpx.Client(
@@ -185,7 +185,7 @@ def service(intake_settings, tmp_path):
 
     def start(**changes) -> Service:
         served = intake_settings.model_copy(update={"dicomweb_port": free_port()} | changes)
-        started.append(Service("http_service", "serve_dicomweb", served, tmp_path / "log"))
+        started.append(Service("dicomweb.service", "serve_dicomweb", served, tmp_path / "log"))
         return started[-1]
 
     yield start
