@@ -29,7 +29,7 @@ from deepbrainprint.bench.receivers import (
     Receiver,
     first_line,
 )
-from deepbrainprint.bench.report import Run, found_in, other_cpu_share
+from deepbrainprint.bench.report import Lost, Run, found_in, other_cpu_share
 from deepbrainprint.bench.senders import Sent, require_sender, send
 from deepbrainprint.errors import TryAgain
 
@@ -76,14 +76,20 @@ def bench_intake(plan: Plan, say: Say) -> dict[str, Any]:
         "cells": [_described(cell) for cell in cells],
     }
     runs: list[Run] = []
+    lost: list[Lost] = []
     interrupted = False
     with workplace(plan.folder) as place:
         try:
-            runs.extend(_runs(plan, present, cells, place, say))
+            for run in _runs(plan, present, cells, place):
+                say(_spoken(run))
+                if isinstance(run, Lost):
+                    lost.append(run)
+                else:
+                    runs.append(run)
         except KeyboardInterrupt:
             interrupted = True
             say("interrupted: what was measured until now follows")
-    return head | {"interrupted": interrupted} | found_in(runs, cells)
+    return head | {"interrupted": interrupted} | found_in(runs, lost, cells)
 
 
 def _left_out(plan: Plan, cells: Sequence[Cell]) -> Iterator[dict[str, str]]:
@@ -113,8 +119,8 @@ def workplace(folder: Path) -> Iterator[Path]:
 
 
 def _runs(
-    plan: Plan, receivers: Sequence[Receiver], cells: Sequence[Cell], place: Path, say: Say
-) -> Iterator[Run]:
+    plan: Plan, receivers: Sequence[Receiver], cells: Sequence[Cell], place: Path
+) -> Iterator[Run | Lost]:
     """In turns: whatever the machine does meanwhile, it does to all."""
     for repetition in range(plan.repeat):
         for cell in cells:
@@ -124,14 +130,19 @@ def _runs(
             for receiver in (*receivers[turn:], *receivers[:turn]):
                 if _is_too_wide(cell, receiver):
                     continue
-                places = (sent / f"{receiver.name}-{attempt}" for attempt in range(_ATTEMPTS))
-                run = _undisturbed(
-                    _run(receiver, cell, repetition, folders, each, plan.patience_seconds)
-                    for each in places
-                )
-                say(_spoken(run, cell))
-                yield run
+                try:
+                    yield _undisturbed(
+                        _run(receiver, cell, repetition, folders, each, plan.patience_seconds)
+                        for each in _places(sent, receiver)
+                    )
+                except TryAgain as error:
+                    yield Lost(receiver.name, cell.name, repetition, str(error))
             _empty(sent)
+
+
+def _places(folder: Path, receiver: Receiver) -> Iterator[Path]:
+    """A folder for each attempt."""
+    return (folder / f"{receiver.name}-{attempt}" for attempt in range(_ATTEMPTS))
 
 
 def _undisturbed(attempts: Iterable[Run]) -> Run:
@@ -227,12 +238,12 @@ def _wrong(door: Door, sent_cells: list[Cell], sent: Sent, cell: Cell, failures:
     return "; ".join(faults)
 
 
-def _spoken(run: Run, cell: Cell) -> str:
-    rate = cell.instances / run.sent.seconds
-    others = f"{100 * other_cpu_share(run):3.0f} % of the machine with others"
-    words = (
-        f"{run.repetition + 1}. {run.cell:<14} {run.receiver:<11} {rate:7.0f} instances/s, {others}"
-    )
+def _spoken(run: Run | Lost) -> str:
+    words = f"{run.repetition + 1}. {run.cell:<14} {run.receiver:<11}"
+    if isinstance(run, Lost):
+        return f"{words} FAILED: {run.wrong}"
+    words += f" {run.sent.successes / run.sent.seconds:7.0f} instances/s"
+    words += f", {other_cpu_share(run):4.0%} of the machine with others"
     return f"{words}  WRONG: {run.wrong}" if run.wrong else words
 
 

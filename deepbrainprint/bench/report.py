@@ -35,7 +35,17 @@ class Run:
     wrong: str
 
 
-def found_in(runs: Sequence[Run], cells: Sequence[Cell]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Lost:
+    """A receiver that did not start; the others go on."""
+
+    receiver: str
+    cell: str
+    repetition: int
+    wrong: str
+
+
+def found_in(runs: Sequence[Run], lost: Sequence[Lost], cells: Sequence[Cell]) -> dict[str, Any]:
     """Results by receiver and cell, ratios to peers, goals, faults, and the runs themselves."""
     by_name = {cell.name: cell for cell in cells}
     results = [_result(group, by_name[group[0].cell]) for group in _groups(runs)]
@@ -43,12 +53,7 @@ def found_in(runs: Sequence[Run], cells: Sequence[Cell]) -> dict[str, Any]:
         "results": results,
         "ratios": _ratios(results),
         "goals": goals(results),
-        "failures": [
-            {"receiver": run.receiver, "cell": run.cell, "repetition": run.repetition + 1}
-            | {"wrong": run.wrong}
-            for run in runs
-            if run.wrong
-        ],
+        "failures": _failures([*runs, *lost]),
         "runs": [
             {"receiver": run.receiver, "cell": run.cell, "repetition": run.repetition + 1}
             | figures(run, by_name[run.cell])
@@ -56,6 +61,15 @@ def found_in(runs: Sequence[Run], cells: Sequence[Cell]) -> dict[str, Any]:
             for run in runs
         ],
     }
+
+
+def _failures(runs: Iterable[Run | Lost]) -> list[dict[str, Any]]:
+    return [
+        {"receiver": run.receiver, "cell": run.cell, "repetition": run.repetition + 1}
+        | {"wrong": run.wrong}
+        for run in runs
+        if run.wrong
+    ]
 
 
 def figures(run: Run, cell: Cell) -> Figures:

@@ -14,7 +14,7 @@ import psycopg2.errors
 import psycopg2.extensions
 import psycopg2.pool
 
-from deepbrainprint.errors import Conflict, DeepBrainPrintError, Misconfigured, TryAgain
+from deepbrainprint.errors import BadStudy, Conflict, DeepBrainPrintError, Misconfigured, TryAgain
 
 Connection: TypeAlias = psycopg2.extensions.connection
 
@@ -127,6 +127,11 @@ def _ours() -> Iterator[None]:
         ) from None
     except psycopg2.errors.DiskFull:
         raise TryAgain("the database's disk is full: free space on it", code="disk_full") from None
+    except psycopg2.DataError:
+        raise BadStudy(
+            "PostgreSQL cannot hold a value of the object: correct it at its source",
+            code="unreadable",
+        ) from None
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
         raise _connection_error(error) from None
 

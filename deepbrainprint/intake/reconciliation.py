@@ -76,8 +76,9 @@ def empty_journal(settings: Settings, database: Database, journal: Journal) -> i
     registered = 0
     with journal.emptied_by_us() as ours:
         while ours and (paths := journal.waiting(_JOURNAL_PAGE)):
+            unknown = set(_unknown(database, paths))  # a commit may have outlived its answer
             for path in paths:
-                registered += _register(settings, database, path)
+                registered += path in unknown and _register(settings, database, path)
                 journal.forget(path)
     return registered
 
@@ -93,6 +94,8 @@ def _register(settings: Settings, database: Database, path: Path) -> bool:
                 [filed] = record_arrivals(connection, [(instance, header.identity)])
         except Conflict:  # a sender repeats it at this moment
             continue
+        except BadStudy:  # PostgreSQL cannot hold what it says
+            return False
         return filed.arrival is not Arrival.CONFLICT
     return False
 

@@ -53,6 +53,12 @@ def noticed(database: Database) -> list[NoticedSender]:
         return noticed_senders(connection)
 
 
+@pytest.fixture
+def intake_settings(intake_settings: Settings) -> Settings:
+    """As in production."""
+    return intake_settings.model_copy(update={"unknown_senders": "refuse"})
+
+
 @contextmanager
 def admission(settings: Settings, database: Database, **changes: object) -> Iterator[Admission]:
     with Admission(settings.model_copy(update=changes), database) as made:

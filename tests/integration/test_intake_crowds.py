@@ -17,6 +17,7 @@ import pytest
 from deepbrainprint.database.connection import Database
 from deepbrainprint.settings import Settings
 from tests.instances import encoded, mr_image
+from tests.integration.lies import lies
 from tests.integration.load import (
     Senders,
     all_at_once,
@@ -42,7 +43,6 @@ from tests.integration.raw_peer import (
     store_rq,
 )
 from tests.integration.services import Service, wait_until
-from tests.integration.test_intake_lies import lies
 from tests.rows import count, rows
 
 LIMIT_EXCEEDED = bytes([0, 2, 3, 2])  # transient, PS3.8 Table 9-21

@@ -11,6 +11,7 @@ import pytest
 from pydicom import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
+from structlog.testing import capture_logs
 
 from deepbrainprint.errors import Misconfigured
 from deepbrainprint.intake.closing.closer import Closer
@@ -138,19 +139,24 @@ def test_a_source_that_says_nothing_is_no_evidence(intake_settings, database, se
 
 
 def test_a_source_that_is_away_is_no_error_and_is_not_asked_each_time(
-    intake_settings, database, send, capfd
+    intake_settings, database, send
 ):
-    send(1, 2, 4)
-    source = f"SCANNER=127.0.0.1:{free_port()}"
-    asking = intake_settings.model_copy(update={"recount_sources": source})
-    closer = Closer(asking, database)
-    rows(database, "update study set last_instance_at = last_instance_at - %s", timedelta(hours=1))
-    for _ in range(3):
-        closer.close_due()
-        rows(database, "update study_revision set checked_at = null")
-    [(state, code)] = rows(database, "select state, completeness_code from study_revision")
-    assert (state, code) == ("receiving", "images_missing")
-    assert "".join(capfd.readouterr()).count("source_silent") == 1
+    with capture_logs() as logs:
+        send(1, 2, 4)
+        source = f"SCANNER=127.0.0.1:{free_port()}"
+        asking = intake_settings.model_copy(update={"recount_sources": source})
+        closer = Closer(asking, database)
+        rows(
+            database,
+            "update study set last_instance_at = last_instance_at - %s",
+            timedelta(hours=1),
+        )
+        for _ in range(3):
+            closer.close_due()
+            rows(database, "update study_revision set checked_at = null")
+        [(state, code)] = rows(database, "select state, completeness_code from study_revision")
+        assert (state, code) == ("receiving", "images_missing")
+    assert str(logs).count("source_silent") == 1
 
 
 def test_another_senders_study_is_not_asked_about(intake_settings, database, send):

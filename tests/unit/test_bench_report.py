@@ -11,7 +11,7 @@ from deepbrainprint.bench import probe
 from deepbrainprint.bench.cells import CELLS, Cell, Load
 from deepbrainprint.bench.meter import Usage
 from deepbrainprint.bench.objects import MULTIFRAME, SLICES, Series, data_set_bytes, new_tag
-from deepbrainprint.bench.report import Run, found_in
+from deepbrainprint.bench.report import Lost, Run, found_in
 from deepbrainprint.bench.senders import Sent
 from deepbrainprint.intake.header import read_header
 from deepbrainprint.intake.listener.command import Command, command_pdu, encode_store_response
@@ -69,14 +69,14 @@ def test_a_small_scale_leaves_an_object_on_each_association():
 
 
 def test_results_are_medians_with_their_spread():
-    found = found_in([run(seconds=s) for s in (1.0, 4.0, 2.0)], [CELL])
+    found = found_in([run(seconds=s) for s in (1.0, 4.0, 2.0)], [], [CELL])
     [result] = found["results"]
     assert result["instances_per_second"] == {"median": 50.0, "least": 25.0, "most": 100.0}
     assert len(found["runs"]) == 3
 
 
 def test_ratios_are_of_medians():
-    found = found_in([run(seconds=1.0), run("orthanc", seconds=2.0)], [CELL])
+    found = found_in([run(seconds=1.0), run("orthanc", seconds=2.0)], [], [CELL])
     assert found["ratios"] == [
         {
             "cell": "slices-4",
@@ -90,25 +90,25 @@ def test_ratios_are_of_medians():
 
 @pytest.mark.parametrize(("seconds", "holds"), [(1.9, True), (2.1, False)])
 def test_a_goal_holds_where_we_are_as_fast_as_orthanc_in_the_same_run(seconds, holds):
-    found = found_in([run(seconds=seconds), run("orthanc", seconds=2.0)], [CELL])
+    found = found_in([run(seconds=seconds), run("orthanc", seconds=2.0)], [], [CELL])
     assert goal(found, "Orthanc")["holds"] is holds
 
 
 def test_one_slow_answer_in_a_hundred_is_beyond_the_99th_percentile_and_two_are_not():
-    one = found_in([run(responses=[0.001] * 99 + [0.9])], [CELL])
-    two = found_in([run(responses=[0.001] * 98 + [0.9] * 2)], [CELL])
+    one = found_in([run(responses=[0.001] * 99 + [0.9])], [], [CELL])
+    two = found_in([run(responses=[0.001] * 98 + [0.9] * 2)], [], [CELL])
     assert goal(one, "50 ms")["found"] == pytest.approx(1.0)
     assert goal(two, "50 ms")["found"] == pytest.approx(900.0)
     assert (goal(one, "50 ms")["holds"], goal(two, "50 ms")["holds"]) == (True, False)
 
 
 def test_a_goal_that_was_not_measured_neither_holds_nor_fails():
-    assert goal(found_in([run()], [CELL]), "1 association")["holds"] is None
-    assert goal(found_in([run()], [CELL]), "Orthanc")["holds"] is None
+    assert goal(found_in([run()], [], [CELL]), "1 association")["holds"] is None
+    assert goal(found_in([run()], [], [CELL]), "Orthanc")["holds"] is None
 
 
 def test_a_run_that_went_wrong_is_told():
-    found = found_in([run(wrong="3 of dcmsend's objects without Success")], [CELL])
+    found = found_in([run(wrong="3 of dcmsend's objects without Success")], [], [CELL])
     assert [failure["wrong"] for failure in found["failures"]] == [
         "3 of dcmsend's objects without Success"
     ]
@@ -122,3 +122,10 @@ def test_only_status_zero_is_a_success(message_id, status, is_success):
     command = Command(1, message_id, True, "1.2", "1.2.3")
     answer = command_pdu(1, encode_store_response(command, status))[6:]
     assert probe._is_success(answer) is is_success
+
+
+def test_a_receiver_that_did_not_start_is_told_beside_what_was_measured():
+    lost = Lost("orthanc", CELL.name, 0, "orthanc does not start: no room")
+    found = found_in([run()], [lost], [CELL])
+    assert [failure["receiver"] for failure in found["failures"]] == ["orthanc"]
+    assert len(found["results"]) == 1

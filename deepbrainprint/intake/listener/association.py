@@ -145,6 +145,7 @@ class StreamingAssociation(Association):
             self._drop_store()
             self.is_established = False
             self._layer.close()
+            self._stream.close()
             self._house.closed(self)
 
     def call_soon(self, function: Callable[[], None]) -> None:

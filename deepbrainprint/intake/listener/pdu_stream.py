@@ -107,6 +107,11 @@ class PduStream:
         for _ in self.parts(size):
             pass
 
+    def close(self) -> None:
+        """Give the buffer back at once: the rest of an association waits for the collector."""
+        self._view.release()
+        self._buffer = bytearray()
+
     def has_more(self, seconds: float = 0.0) -> bool:
         """Whether bytes, or the end, have come that nobody has read, or come within `seconds`."""
         if self._start < self._end:
