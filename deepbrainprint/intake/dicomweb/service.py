@@ -12,12 +12,13 @@ import time
 import structlog
 import uvicorn
 
-from deepbrainprint.database.connection import Database
+from deepbrainprint.database.connection import Database, give_up_after
 from deepbrainprint.errors import Misconfigured
 from deepbrainprint.intake import spool
 from deepbrainprint.intake.dicomweb.app import create_app
 from deepbrainprint.intake.listener.library import configure_pynetdicom
 from deepbrainprint.intake.listener.registrar import Registrar
+from deepbrainprint.intake.listener.worker import DATABASE_SECONDS
 from deepbrainprint.intake.logs import log_as_json
 from deepbrainprint.intake.signals import stopped_by_signals
 from deepbrainprint.intake.tls import server_context
@@ -38,6 +39,7 @@ def serve_dicomweb(settings: Settings, *, stop: threading.Event | None = None) -
     """
     log_as_json()
     configure_pynetdicom()
+    give_up_after(DATABASE_SECONDS)
     stop = stop or threading.Event()
     database = Database(settings.database_url.get_secret_value(), maximum_connections=_CONNECTIONS)
     with stopped_by_signals(stop), _bound(settings) as door:

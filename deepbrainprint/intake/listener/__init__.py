@@ -11,11 +11,12 @@ from contextlib import contextmanager
 
 import structlog
 
-from deepbrainprint.database.connection import Database
+from deepbrainprint.database.connection import Database, give_up_after
 from deepbrainprint.intake import spool
 from deepbrainprint.intake.listener.health import Health
 from deepbrainprint.intake.listener.keeper import Keeper, worker_count
 from deepbrainprint.intake.listener.registrar import Registrar
+from deepbrainprint.intake.listener.worker import DATABASE_SECONDS
 from deepbrainprint.intake.logs import log_as_json
 from deepbrainprint.intake.signals import stopped_by_signals
 from deepbrainprint.intake.tls import server_context
@@ -34,6 +35,7 @@ def listen(settings: Settings, *, stop: threading.Event | None = None) -> None:
     away is waited out.
     """
     log_as_json()
+    give_up_after(DATABASE_SECONDS)
     stop = stop or threading.Event()
     database = Database(settings.database_url.get_secret_value(), maximum_connections=2)
     with stopped_by_signals(stop), _shared_folder() as shared:

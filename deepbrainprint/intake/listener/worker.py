@@ -38,7 +38,8 @@ DATABASE_SECONDS = 8.0  # for PostgreSQL's answer, while a sender waits for ours
 DRAIN_SECONDS = 20.0  # for running associations at a stop; supervisors kill after 30
 
 _HANDSHAKE_SECONDS = 15.0
-_CONNECTIONS = 8  # to PostgreSQL: one files, the others answer queries
+_CONNECTIONS = 8  # to PostgreSQL, for all but filing
+_FILING_CONNECTIONS = 3  # rows of instances, rows of quarantine, asking whether it is back
 _LIMIT_EXCEEDED = (0x02, 0x03, 0x02)  # transient, by the service provider (PS3.8 Table 9-21)
 
 
@@ -69,10 +70,12 @@ class _Worker:
         self.ae = _application_entity(settings)
         self._settings = settings
         self._channel = channel
-        self._database = Database(
-            settings.database_url.get_secret_value(), maximum_connections=_CONNECTIONS
-        )
-        self._filing = Filing(settings, self._database)
+        url = settings.database_url.get_secret_value()
+        self._database = Database(url, maximum_connections=_CONNECTIONS)
+        # Filing has connections of its own: while one is being opened to a server that hangs,
+        # whoever shares them waits.
+        self._database_of_filing = Database(url, maximum_connections=_FILING_CONNECTIONS)
+        self._filing = Filing(settings, self._database_of_filing)
         self._logbook = Logbook(self._database)
         self._services = Services(settings, self._database)
         self._lock = threading.Lock()
@@ -109,6 +112,7 @@ class _Worker:
         self._services.close()
         self._logbook.close()
         self._database.close()
+        self._database_of_filing.close()
 
     def _live(self, connection: socket.socket, told: dict[str, str | bool]) -> None:
         """A connection from its first byte to its last."""
