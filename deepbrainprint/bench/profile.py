@@ -1,4 +1,4 @@
-"""Line by line where receivers spend their time while slices come on one association."""
+"""Line by line where receivers spend their time while slices come on 1 and 4 associations."""
 
 from __future__ import annotations
 
@@ -57,19 +57,25 @@ def profile_intake(folder: Path, scale: float, say: Say) -> list[dict[str, Any]]
     Misconfigured when dcmsend is missing.
     """
     require_sender()
-    rows: list[dict[str, Any]] = []
-    for cell in _CELLS:
-        with workplace(folder) as place:
-            samples = place / "samples"
-            extra = {FOLDER_VARIABLE: str(samples)}
-            ours = OurListener(("-m", _MODULE, "listen"), extra)
-            for receiver in (BarePynetdicom(samples), ours):
-                samples.mkdir()
-                rate = _run(receiver, cell, scale, place)
-                say(f"{cell} {receiver.name}: {rate:.0f} instances/s while sampled")
-                rows += [{"receiver": receiver.name, "cell": cell} | row for row in _rows(samples)]
-                samples.rename(place / f"samples of {receiver.name}")
-    return rows
+    with workplace(folder) as place:
+        return [row for cell in _CELLS for row in _profiled(cell, scale, place / cell, say)]
+
+
+def _profiled(cell: str, scale: float, place: Path, say: Say) -> Iterator[dict[str, Any]]:
+    for number in range(2):
+        samples = place / f"samples-{number}"
+        samples.mkdir(parents=True)
+        receiver = _watched(samples)[number]
+        rate = _run(receiver, cell, scale, place)
+        say(f"{cell} {receiver.name}: {rate:.0f} instances/s while sampled")
+        for row in _rows(samples):
+            yield {"receiver": receiver.name, "cell": cell} | row
+
+
+def _watched(samples: Path) -> tuple[Receiver, Receiver]:
+    """Both receivers, set up to leave their samples there."""
+    ours = OurListener(("-m", _MODULE, "listen"), {FOLDER_VARIABLE: str(samples)})
+    return BarePynetdicom(samples), ours
 
 
 def _run(receiver: Receiver, name: str, scale: float, place: Path) -> float:
