@@ -141,17 +141,20 @@ def test_a_receiver_that_is_not_installed_is_left_out_and_named(tmp_path, monkey
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_stops_and_removes_what_it_started(tmp_path, number):
     begun = subprocess.Popen(
-        command("--receivers", "ours", "--cells", "slices-1", "--folder", tmp_path),
-        stdout=subprocess.DEVNULL,
+        command("--receivers", "ours", "--cells", "slices-1", "--folder", tmp_path, "--json"),
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=environment(),
     )
-    wait_until(lambda: len(processes_in(tmp_path / "")) > 5 or begun.poll() is not None)
+    wait_until(lambda: len(processes_in(tmp_path)) > 5 or begun.poll() is not None)
     assert begun.poll() is None
     begun.send_signal(number)
-    assert begun.wait(timeout=60) != 0
+    said, _ = begun.communicate(timeout=60)
+    assert begun.returncode == 1
     assert processes_in(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+    if number == signal.SIGINT:  # what was measured until then is not lost
+        assert json.loads(said)["interrupted"]
 
 
 def test_an_unknown_receiver_is_a_usage_error_that_names_the_known_ones():

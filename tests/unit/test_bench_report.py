@@ -7,11 +7,11 @@ import hashlib
 import pytest
 from pydicom import dcmread
 
-from deepbrainprint.bench import probe
+from deepbrainprint.bench import intake, probe
 from deepbrainprint.bench.cells import CELLS, Cell, Load
 from deepbrainprint.bench.meter import Usage
 from deepbrainprint.bench.objects import MULTIFRAME, SLICES, Series, data_set_bytes, new_tag
-from deepbrainprint.bench.report import Lost, Run, found_in
+from deepbrainprint.bench.report import Lost, Run, found_in, other_cpu_share
 from deepbrainprint.bench.senders import Sent
 from deepbrainprint.intake.header import read_header
 from deepbrainprint.intake.listener.command import Command, command_pdu, encode_store_response
@@ -19,8 +19,9 @@ from deepbrainprint.intake.listener.command import Command, command_pdu, encode_
 CELL = Cell("slices-4", (Load(SLICES, 25),) * 4)
 
 
-def run(receiver="ours", *, seconds=1.0, responses=(0.001,), wrong="", rss=100_000_000):
-    usage = Usage({"receiver": 0.5}, {"receiver": rss}, {"receiver": rss}, rss)
+def run(receiver="ours", *, seconds=1.0, responses=(0.001,), wrong="", busy=0.7):
+    rss = 100_000_000
+    usage = Usage({"receiver": 0.5}, {"receiver": rss}, {"receiver": rss}, rss, busy)
     return Run(
         receiver, CELL.name, 0, Sent(seconds, 0.2, 100), usage, {"slices": [*responses]}, wrong
     )
@@ -129,3 +130,18 @@ def test_a_receiver_that_did_not_start_is_told_beside_what_was_measured():
     found = found_in([run()], [lost], [CELL])
     assert [failure["receiver"] for failure in found["failures"]] == ["orthanc"]
     assert len(found["results"]) == 1
+
+
+def test_what_others_took_is_neither_the_receivers_nor_the_senders(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert other_cpu_share(run(busy=0.7)) == pytest.approx(0.0)
+    assert other_cpu_share(run(busy=1.7)) == pytest.approx(0.5)
+
+
+def test_a_disturbed_run_is_made_again_and_the_least_disturbed_counts(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    quiet, loud, louder = run(busy=0.7), run(busy=1.7), run(busy=2.7)
+    attempts = iter([louder, quiet, loud])
+    assert intake._undisturbed(attempts) is quiet
+    assert list(attempts) == [loud]
+    assert intake._undisturbed([louder, loud, louder]) is loud
