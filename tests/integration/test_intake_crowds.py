@@ -45,6 +45,8 @@ from tests.integration.raw_peer import (
 from tests.integration.services import Service, wait_until
 from tests.rows import count, rows
 
+pytestmark = pytest.mark.slow  # many processes are started
+
 LIMIT_EXCEEDED = bytes([0, 2, 3, 2])  # transient, PS3.8 Table 9-21
 
 

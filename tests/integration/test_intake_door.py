@@ -30,6 +30,8 @@ from tests.integration.scu import store
 from tests.integration.services import Service, closed_to_all, environment, free_port, wait_until
 from tests.rows import count, rows
 
+pytestmark = pytest.mark.slow  # many processes are started
+
 HOST = "127.0.0.1"
 QUICK = {**os.environ, "TCP_NODELAY": "1"}
 _PRIVATE = "1.2.826.0.1.3680043.8.498.4711"

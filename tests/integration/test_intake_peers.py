@@ -20,6 +20,8 @@ from tests.integration.services import Service, free_port, wait_until
 from tests.integration.test_intake_listener import stored_bytes
 from tests.rows import count
 
+pytestmark = pytest.mark.slow  # many processes are started
+
 HOST, OURS = "127.0.0.1", "DEEPBRAINPRINT"
 QUICK = {**os.environ, "TCP_NODELAY": "1"}
 PROFILES = Path("/etc/dcmtk/storescp.cfg")  # where Debian puts what dcmrecv needs to take images

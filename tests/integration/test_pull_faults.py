@@ -37,6 +37,8 @@ from tests.integration.pulling import (
 from tests.integration.services import closed_to_all, free_port, wait_until
 from tests.rows import count, rows
 
+pytestmark = pytest.mark.slow  # many processes are started
+
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
