@@ -25,6 +25,8 @@ from tests.integration.services import Service, closed_to_all, free_port, wait_u
 from tests.integration.web import BOTH, BOUNDARY, STORED, body, part10, post, running, serving, told
 from tests.rows import count, rows
 
+pytestmark = pytest.mark.slow  # many processes are started
+
 
 @pytest.fixture
 def web(intake_settings, database):

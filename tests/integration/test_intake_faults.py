@@ -35,6 +35,8 @@ from tests.integration.raw_peer import RawPeer
 from tests.integration.services import Service, closed_to_all, wait_until
 from tests.rows import count, rows
 
+pytestmark = pytest.mark.slow  # many processes are started
+
 OUT_OF_RESOURCES = 0xA700
 
 

@@ -21,7 +21,7 @@ from tests.integration.pulling import (
 )
 from tests.rows import count, rows
 
-pytestmark = needs_orthanc
+pytestmark = [needs_orthanc, pytest.mark.slow]
 
 RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"  # not among what a study is usually asked for
 

@@ -16,6 +16,8 @@ from tests.integration.pulling import filed, study
 from tests.integration.services import environment, wait_until
 from tests.rows import count, rows
 
+pytestmark = pytest.mark.slow  # many processes are started
+
 
 def run_cli(settings: Settings, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(

@@ -30,6 +30,8 @@ from tests.integration.archive import (
 from tests.integration.orthanc import needs_orthanc, running_orthanc
 from tests.integration.services import free_port, wait_until
 
+pytestmark = pytest.mark.slow  # many processes are started
+
 dcmtk = pytest.mark.skipif(
     shutil.which("storescp") is None, reason="needs dcmtk: apt-get install dcmtk"
 )

@@ -21,6 +21,8 @@ from tests.integration.archive import (
 from tests.integration.services import free_port
 from tests.integration.test_cli import run
 
+pytestmark = pytest.mark.slow  # many processes are started
+
 
 @pytest.fixture
 def hospital(tmp_path: Path) -> Pair:
