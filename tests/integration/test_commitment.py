@@ -327,8 +327,6 @@ import time
 from deepbrainprint.database.connection import Database
 from deepbrainprint.intake.commitment.report import CommitmentReporter
 from deepbrainprint.settings import load_settings
-
-pytestmark = pytest.mark.slow  # many processes are started
 settings = load_settings()
 database = Database(settings.database_url.get_secret_value())
 CommitmentReporter(settings, database, lease_seconds=1.5).start()
