@@ -75,7 +75,7 @@ class Orthanc:
         return [self.post("/instances", file.read_bytes())["ID"] for file in files]
 
     def holds(self, level: str = "instances") -> list[str]:
-        """Orthanc's own ids of its `patients`, `studies`, `series` or `instances`."""
+        """Orthanc's own ids of its `patients`, `studies`, `series`, `instances`, `modalities`."""
         return list(self.get(f"/{level}"))
 
     def uids(self, level: str = "studies") -> dict[str, str]:
@@ -88,9 +88,13 @@ class Orthanc:
         }
 
     def clear(self) -> None:
-        """Forget everything it holds, so that one Orthanc can serve several tests."""
-        for patient in self.holds("patients"):
-            self._client.delete(f"/patients/{patient}").raise_for_status()
+        """Forget all it holds and all it knows, so that one Orthanc can serve several tests.
+
+        Two modalities with one AE title, one of them gone, and a C-MOVE goes to either.
+        """
+        for kind in ("patients", "modalities"):
+            for name in self.holds(kind):
+                self._client.delete(f"/{kind}/{name}").raise_for_status()
 
     def add_modality(self, name: str, *, ae_title: str, port: int, host: str = host) -> None:
         """Make a DICOM node known under `name`: as a target of `send`, or of a C-MOVE to its AE."""
