@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from deepbrainprint.cli.access import connection_of, person
 from deepbrainprint.cli.desk import AsJson, Home, Limit, settings_of
 from deepbrainprint.cli.output import console, show, show_json
 from deepbrainprint.database.acts import Act, record_act
@@ -21,7 +17,6 @@ from deepbrainprint.database.commitments import (
     commitment_reports,
     set_commitment_address,
 )
-from deepbrainprint.database.connection import Connection, Database
 
 app = typer.Typer(help="Storage commitment: requests of senders, and where their reports go.")
 
@@ -39,7 +34,7 @@ def list_requests(
     limit: Limit = 100,
 ) -> None:
     """List requests, what was found, and why a report was not taken."""
-    with _connected(home) as connection:
+    with connection_of(settings_of(home)) as connection:
         found = commitment_reports(connection, state=state, limit=limit)
     if as_json:
         show_json(found)
@@ -50,7 +45,7 @@ def list_requests(
 @app.command("addresses")
 def list_addresses(home: Home = None, as_json: AsJson = False) -> None:
     """List where reports go, as far as somebody said so; other requesters: where they send from."""
-    with _connected(home) as connection:
+    with connection_of(settings_of(home)) as connection:
         found = commitment_addresses(connection)
     rows = [vars(address) for address in found]
     show(rows, as_json=as_json, empty="Nobody named an address.")
@@ -64,7 +59,7 @@ def set_address(
     home: Home = None,
 ) -> None:
     """Say where a requester takes its reports; what waits for it is offered at once."""
-    by = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    by = person()
     act = Act(
         actor=by,
         act="commitment_address_set",
@@ -72,7 +67,7 @@ def set_address(
         subject_id=ae,
         details={"host": host, "port": port},
     )
-    with _connected(home) as connection:
+    with connection_of(settings_of(home)) as connection:
         set_commitment_address(connection, ae, host=host, port=port, set_by=by)
         record_act(connection, act)
     console().print(f"Reports for {ae} go to {host}:{port}.", markup=False)
@@ -90,14 +85,3 @@ def _line(report: CommitmentReport) -> dict[str, Any]:
         "attempts": report.attempts,
         "trouble": report.last_error or None,
     }
-
-
-@contextmanager
-def _connected(home: Path | None) -> Iterator[Connection]:
-    settings = settings_of(home)
-    database = Database(settings.database_url.get_secret_value(), maximum_connections=1)
-    try:
-        with database.transaction() as connection:
-            yield connection
-    finally:
-        database.close()

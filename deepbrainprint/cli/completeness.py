@@ -19,6 +19,7 @@ from deepbrainprint.database.duplicates import DuplicateSeries, duplicates_of
 from deepbrainprint.errors import DeepBrainPrintError
 from deepbrainprint.intake.closing.completeness import series_name
 from deepbrainprint.intake.closing.rhythm import spoken
+from deepbrainprint.intake.disk import DiskState
 from deepbrainprint.intake.forecast import Forecast, forecast
 from deepbrainprint.records import StudyId
 from deepbrainprint.settings import Settings
@@ -100,7 +101,8 @@ def say_upkeep(upkeep: Upkeep) -> None:
     for words, number in counts.items():
         if number:
             console().print(f"{words}: {number}")
-    console().print(f"disk: {upkeep.disk}")
+    is_well = upkeep.disk.state is DiskState.OK
+    console().print(f"disk: {upkeep.disk}", style=None if is_well else "yellow")
 
 
 def upkeep_document(upkeep: Upkeep) -> dict[str, Any]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from deepbrainprint.cli.access import connection_of
 from deepbrainprint.cli.completeness import completeness_of, say_completeness
 from deepbrainprint.cli.output import console, show, show_json, table
 from deepbrainprint.database import reports
-from deepbrainprint.database.connection import Connection, Database
-from deepbrainprint.database.reports import CandidateReport, LinkReport, StudyReport
+from deepbrainprint.database.connection import Connection
+from deepbrainprint.database.reports import (
+    CandidateReport,
+    EvidenceReport,
+    LinkReport,
+    SeriesReport,
+    StudyReport,
+)
 from deepbrainprint.errors import BadStudy
 from deepbrainprint.records import StudyId, Verdict
 from deepbrainprint.settings import Settings, load_settings
@@ -37,7 +42,7 @@ def studies(
     limit: Limit = 100,
 ) -> None:
     """Say where each study is, and why one ended as it did."""
-    with _reading(home) as connection:
+    with connection_of(settings_of(home)) as connection:
         found = reports.study_reports(
             connection, study_id=None if study is None else StudyId(study), limit=limit
         )
@@ -59,14 +64,18 @@ def _show_story(
         raise BadStudy(f"there is no study {study}", code="no_such_study")
     steps = reports.step_reports(connection, StudyId(study))
     series = reports.series_reports(connection, StudyId(study))
+    evidence = _evidence(connection, study)
     if as_json:
-        story = {"study": found[0], "series": series, "steps": steps}
+        story = {"study": found[0], "series": series, "steps": steps, "evidence": evidence}
         show_json(story | completeness_of(connection, StudyId(study)))
         return
     console().print(table([_study_line(found[0])]))
     say_completeness(connection, StudyId(study))
     if series:
-        console().print(table([vars(report) for report in series], title="\nSeries"))
+        console().print(table([_series_line(report) for report in series], title="\nSeries"))
+    nearest = [_evidence_line(report) for report in evidence if report.rank == 1]
+    if nearest:
+        console().print(table(nearest, title="\nEvidence for the best candidate"))
     if steps:
         lines = [
             {
@@ -80,6 +89,37 @@ def _show_story(
             for step in steps
         ]
         console().print(table(lines, title="\nSteps"))
+
+
+def _evidence(connection: Connection, study: int) -> list[EvidenceReport]:
+    links = reports.link_reports(connection, study_id=StudyId(study))
+    return reports.evidence_reports(connection, links[0].decision_id) if links else []
+
+
+def _series_line(report: SeriesReport) -> dict[str, Any]:
+    return {
+        "series": report.series_number,
+        "contrast": report.contrast,
+        "confidence": report.confidence,
+        "usable": "yes" if report.usable else "no",
+        "chosen": "yes" if report.chosen else "no",
+        "verdict": report.verdict,
+        "instances": report.instance_count,
+        "reason": "; ".join([*report.verdict_reasons, report.reason]),
+    }
+
+
+def _evidence_line(report: EvidenceReport) -> dict[str, Any]:
+    return {
+        "series": report.series_number,
+        "contrast": report.contrast,
+        "against study": report.known_study_id,
+        "its series": report.known_series_number,
+        "its contrast": report.known_contrast,
+        "similarity": report.similarity,
+        "evidence": report.llr,
+        "counted": "yes" if report.counted else "no, low quality",
+    }
 
 
 def _study_line(report: StudyReport) -> dict[str, Any]:
@@ -111,15 +151,28 @@ def queue(home: Home = None, as_json: AsJson = False, limit: Limit = 100) -> Non
 def _show_decisions(
     home: Path | None, verdict: Verdict | None, *, as_json: bool, limit: int, empty: str
 ) -> None:
-    with _reading(home) as connection:
+    with connection_of(settings_of(home)) as connection:
         found = [
-            (link, reports.candidate_reports(connection, link.decision_id))
+            (
+                link,
+                reports.candidate_reports(connection, link.decision_id),
+                reports.evidence_reports(connection, link.decision_id),
+            )
             for link in reports.link_reports(connection, verdict=verdict, limit=limit)
         ]
     if as_json:
-        show_json([vars(link) | {"candidates": near} for link, near in found])
+        show_json(
+            [
+                vars(link) | {"candidates": [_candidate(one, evidence) for one in near]}
+                for link, near, evidence in found
+            ]
+        )
     else:
-        show([_link_line(link, near) for link, near in found], as_json=False, empty=empty)
+        show([_link_line(link, near) for link, near, _ in found], as_json=False, empty=empty)
+
+
+def _candidate(near: CandidateReport, evidence: list[EvidenceReport]) -> dict[str, Any]:
+    return vars(near) | {"evidence": [vars(one) for one in evidence if one.rank == near.rank]}
 
 
 def _link_line(link: LinkReport, near: list[CandidateReport]) -> dict[str, Any]:
@@ -136,17 +189,6 @@ def _link_line(link: LinkReport, near: list[CandidateReport]) -> dict[str, Any]:
         "encoder": link.encoder_version,
         "when": link.decided_at,
     }
-
-
-@contextmanager
-def _reading(home: Path | None) -> Iterator[Connection]:
-    settings = settings_of(home)
-    database = Database(settings.database_url.get_secret_value(), maximum_connections=1)
-    try:
-        with database.transaction() as connection:
-            yield connection
-    finally:
-        database.close()
 
 
 def settings_of(home: Path | None) -> Settings:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from deepbrainprint.cli.access import connection_of, database_of, person
 from deepbrainprint.cli.desk import AsJson, Home, settings_of
 from deepbrainprint.cli.output import console, show, show_json
-from deepbrainprint.database.connection import Database
 from deepbrainprint.database.tokens import TokenReport, token_reports
 from deepbrainprint.intake.dicomweb.tokens import Right, end_token, new_token
 
@@ -58,8 +53,8 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Make a token and show it, this one time."""
-    with _database(home) as database:
-        secret = new_token(database, name, frozenset(may or ()), days=days, by=_person())
+    with database_of(settings_of(home)) as database:
+        secret = new_token(database, name, frozenset(may or ()), days=days, by=person())
     if as_json:
         show_json({"name": name, "token": secret, "rights": sorted(may or ()), "days": days})
         return
@@ -73,7 +68,7 @@ def add(
 @token.command("list")
 def list_tokens(home: Home = None, as_json: AsJson = False) -> None:
     """List all tokens: what each may do, until when it counts, and when it was used last."""
-    with _database(home) as database, database.transaction() as connection:
+    with connection_of(settings_of(home)) as connection:
         found = token_reports(connection)
     if as_json:
         show_json(found)
@@ -86,8 +81,8 @@ def revoke(
     name: Annotated[str, typer.Argument(help="Whose token it is.")], home: Home = None
 ) -> None:
     """Let a token count no more, from the next request on."""
-    with _database(home) as database:
-        end_token(database, name, by=_person())
+    with database_of(settings_of(home)) as database:
+        end_token(database, name, by=person())
     console().print(f"The token of {name} counts no more.")
 
 
@@ -101,20 +96,3 @@ def _line(report: TokenReport) -> dict[str, Any]:
         "revoked": "yes" if report.revoked_at else "no",
         "last used": report.last_used_at,
     }
-
-
-def _person() -> str:
-    """The account that a person signed in with."""
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number without a name
-        return f"uid {os.getuid()}"
-
-
-@contextmanager
-def _database(home: Path | None) -> Iterator[Database]:
-    database = Database(settings_of(home).database_url.get_secret_value(), maximum_connections=1)
-    try:
-        yield database
-    finally:
-        database.close()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deepbrainprint.cli.access import database_of
 from deepbrainprint.cli.desk import AsJson, Home, Limit, settings_of
 from deepbrainprint.cli.pull_report import conclude, show_pull, show_pulls, shown_progress
 from deepbrainprint.database.connection import Database
@@ -23,12 +24,85 @@ if TYPE_CHECKING:  # pynetdicom and httpx come with these
     from deepbrainprint.intake.pull.campaign import Progress
     from deepbrainprint.intake.pull.order import Order
 
-Identity = Annotated[
-    bool, typer.Option("--show-identity", help="Show what was asked for; a log must not hold it.")
-]
 _SOURCE = "Where from"
 _ASKED = "What"
 _PACE = "When and how fast"
+
+Source = Annotated[
+    str, typer.Option("--from", help="PACS as AE@host:port.", rich_help_panel=_SOURCE)
+]
+By = Annotated[
+    str,
+    typer.Option(
+        help="get: over our own association. move: the PACS sends to our listener.",
+        rich_help_panel=_SOURCE,
+    ),
+]
+Tls = Annotated[bool, typer.Option("--tls", help="DICOM over TLS.", rich_help_panel=_SOURCE)]
+Url = Annotated[
+    str,
+    typer.Option(
+        help="DICOMweb service instead; its token is in DBP_PULL_TOKEN_FILE.",
+        rich_help_panel=_SOURCE,
+    ),
+]
+Name = Annotated[
+    str,
+    typer.Option(help="AE title that what comes by --url is filed under.", rich_help_panel=_SOURCE),
+]
+Files = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--list",
+        help="File with one value a line, or CSV with a column such as AccessionNumber, "
+        "PatientID or StudyInstanceUID; - reads standard input.",
+        rich_help_panel=_ASKED,
+    ),
+]
+ListOf = Annotated[
+    str | None,
+    typer.Option(help="accession, patient or study: what --list holds.", rich_help_panel=_ASKED),
+]
+Accession = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Accession number; others on this machine can see it, unlike what --list holds.",
+        rich_help_panel=_ASKED,
+    ),
+]
+Patient = Annotated[
+    list[str] | None, typer.Option(help="Patient id; seen likewise.", rich_help_panel=_ASKED)
+]
+Study = Annotated[
+    list[str] | None, typer.Option(help="Study Instance UID.", rich_help_panel=_ASKED)
+]
+Dates = Annotated[
+    str, typer.Option(help="Study dates: 2024-01-01..2024-01-31.", rich_help_panel=_ASKED)
+]
+Modality = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="With --patient and --dates only studies of these; MR if not given, `any`: all.",
+        rich_help_panel=_ASKED,
+    ),
+]
+Window = Annotated[
+    str, typer.Option(help="Only in these hours, local time: 22:00-06:00.", rich_help_panel=_PACE)
+]
+Rate = Annotated[
+    float | None, typer.Option(min=0.1, help="Instances a second.", rich_help_panel=_PACE)
+]
+StudiesPerHour = Annotated[
+    float | None, typer.Option(min=0.1, help="Studies an hour.", rich_help_panel=_PACE)
+]
+Attempts = Annotated[
+    int,
+    typer.Option(min=1, help="Tries for each study, with growing pauses.", rich_help_panel=_PACE),
+]
+Resume = Annotated[int | None, typer.Option(help="Go on with the pull of this number.")]
+Identity = Annotated[
+    bool, typer.Option("--show-identity", help="Show what was asked for; a log must not hold it.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -38,103 +112,34 @@ def add_to(app: typer.Typer) -> None:
 
 
 def pull(
-    source: Annotated[
-        str, typer.Option("--from", help="PACS as AE@host:port.", rich_help_panel=_SOURCE)
-    ] = "",
-    by: Annotated[
-        str,
-        typer.Option(
-            help="get: over our own association. move: the PACS sends to our listener.",
-            rich_help_panel=_SOURCE,
-        ),
-    ] = "get",
-    tls: Annotated[
-        bool, typer.Option("--tls", help="DICOM over TLS.", rich_help_panel=_SOURCE)
-    ] = False,
-    url: Annotated[
-        str,
-        typer.Option(
-            help="DICOMweb service instead; its token is in DBP_PULL_TOKEN_FILE.",
-            rich_help_panel=_SOURCE,
-        ),
-    ] = "",
-    name: Annotated[
-        str,
-        typer.Option(
-            help="AE title that what comes by --url is filed under.", rich_help_panel=_SOURCE
-        ),
-    ] = "DICOMWEB",
-    list_file: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--list",
-            help="File with one value a line, or CSV with a column such as AccessionNumber, "
-            "PatientID or StudyInstanceUID; - reads standard input.",
-            rich_help_panel=_ASKED,
-        ),
-    ] = None,
-    list_of: Annotated[
-        str | None,
-        typer.Option(
-            help="accession, patient or study: what --list holds.", rich_help_panel=_ASKED
-        ),
-    ] = None,
-    accession: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Accession number; others on this machine can see it, unlike what --list holds.",
-            rich_help_panel=_ASKED,
-        ),
-    ] = None,
-    patient: Annotated[
-        list[str] | None, typer.Option(help="Patient id; seen likewise.", rich_help_panel=_ASKED)
-    ] = None,
-    study: Annotated[
-        list[str] | None, typer.Option(help="Study Instance UID.", rich_help_panel=_ASKED)
-    ] = None,
-    dates: Annotated[
-        str, typer.Option(help="Study dates: 2024-01-01..2024-01-31.", rich_help_panel=_ASKED)
-    ] = "",
-    modality: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="With --patient and --dates only studies of these; MR if not given, `any`: all.",
-            rich_help_panel=_ASKED,
-        ),
-    ] = None,
-    window: Annotated[
-        str,
-        typer.Option(help="Only in these hours, local time: 22:00-06:00.", rich_help_panel=_PACE),
-    ] = "",
-    rate: Annotated[
-        float | None, typer.Option(min=0.1, help="Instances a second.", rich_help_panel=_PACE)
-    ] = None,
-    studies_per_hour: Annotated[
-        float | None, typer.Option(min=0.1, help="Studies an hour.", rich_help_panel=_PACE)
-    ] = None,
-    attempts: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Tries for each study, with growing pauses.", rich_help_panel=_PACE
-        ),
-    ] = 5,
-    resume: Annotated[int | None, typer.Option(help="Go on with the pull of this number.")] = None,
+    source: Source = "",
+    by: By = "get",
+    tls: Tls = False,
+    url: Url = "",
+    name: Name = "DICOMWEB",
+    list_file: Files = None,
+    list_of: ListOf = None,
+    accession: Accession = None,
+    patient: Patient = None,
+    study: Study = None,
+    dates: Dates = "",
+    modality: Modality = None,
+    window: Window = "",
+    rate: Rate = None,
+    studies_per_hour: StudiesPerHour = None,
+    attempts: Attempts = 5,
+    resume: Resume = None,
     home: Home = None,
     show_identity: Identity = False,
     as_json: AsJson = False,
 ) -> None:
     """Fetch studies from a PACS; what is here already is not fetched again."""
-    from deepbrainprint.intake.pull import session  # noqa: PLC0415 — pynetdicom, httpx
-
     settings = settings_of(home)
     named = _named(accession, patient, study, dates)
-    if resume is None and not (named or list_file):
-        raise typer.BadParameter("say what to fetch: --list, --accession, --patient, --dates …")
-    if resume is not None and (source or url or list_file or named):
-        raise typer.BadParameter("--resume goes on as the pull began: leave the others out")
-    database = Database(settings.database_url.get_secret_value(), maximum_connections=4)
-    try:
-        if resume is None:
+    _require_sense(resume, asked=bool(named or list_file), placed=bool(source or url))
+    with database_of(settings, connections=4) as database:
+        pull_id = PullId(resume) if resume is not None else None
+        if pull_id is None:
             order = _order(
                 _address(source, url, name) | {"tls": tls, "way": "web" if url else by},
                 modalities=_modalities(modality),
@@ -143,13 +148,10 @@ def pull(
                 studies_per_hour=studies_per_hour,
                 attempts=attempts,
             )
-            resume = session.open_pull(database, order, [*_listed(list_file, list_of), *named])
-        pull_id = PullId(resume)
+            pull_id = _opened(database, order, [*_listed(list_file, list_of), *named])
         with shown_progress() as report:
             error = _carried_out(settings, database, pull_id, report)
         code = conclude(database, pull_id, error, show_identity=show_identity, as_json=as_json)
-    finally:
-        database.close()
     raise typer.Exit(code)
 
 
@@ -161,14 +163,24 @@ def pulls(
     limit: Limit = 100,
 ) -> None:
     """List pulls, or say what became of each line and study of one."""
-    database = Database(settings_of(home).database_url.get_secret_value(), maximum_connections=1)
-    try:
+    with database_of(settings_of(home)) as database:
         if number is None:
             show_pulls(database, limit=limit, as_json=as_json)
         else:
             show_pull(database, PullId(number), show_identity=show_identity, as_json=as_json)
-    finally:
-        database.close()
+
+
+def _require_sense(resume: int | None, *, asked: bool, placed: bool) -> None:
+    if resume is None and not asked:
+        raise typer.BadParameter("say what to fetch: --list, --accession, --patient, --dates …")
+    if resume is not None and (asked or placed):
+        raise typer.BadParameter("--resume goes on as the pull began: leave the others out")
+
+
+def _opened(database: Database, order: Order, asks: list[Ask]) -> PullId:
+    from deepbrainprint.intake.pull import session  # noqa: PLC0415 — pynetdicom, httpx
+
+    return session.open_pull(database, order, asks)
 
 
 def _carried_out(

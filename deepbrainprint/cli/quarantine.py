@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from deepbrainprint.cli.access import connection_of, database_of, person
 from deepbrainprint.cli.desk import AsJson, Home, Limit, settings_of
 from deepbrainprint.cli.output import console, show, show_json, table
 from deepbrainprint.database.acts import ActReport, acts_of
@@ -55,10 +54,7 @@ def list_held(
     limit: Limit = 100,
 ) -> None:
     """List what was kept aside, why, and what to do about it."""
-    with (
-        _open(home, for_files=False) as (_, database),
-        database.transaction() as connection,
-    ):
+    with connection_of(settings_of(home)) as connection:
         found = held_objects(
             connection, state=state, reason_code=reason, calling_ae=sender, limit=limit
         )
@@ -79,7 +75,7 @@ def show_held(
 ) -> None:
     """Look into one object; values that may say who it is of are left out."""
     with _open(home) as (settings, database):
-        desk = QuarantineDesk(settings, database, actor=_actor())
+        desk = QuarantineDesk(settings, database, actor=person())
         held = desk.find(number)
         inside, conflict = _look(desk, held, show_identity=show_identity)
         with database.transaction() as connection:
@@ -107,7 +103,7 @@ def release(
     two objects under one UID the second stays here until it is discarded or comes under a new UID.
     """
     with _open(home) as (settings, database):
-        desk = QuarantineDesk(settings, database, actor=_actor())
+        desk = QuarantineDesk(settings, database, actor=person())
         filing = Filing(settings, database)
         chosen = _chosen(desk, database, numbers, code, sender)
         _act_on(
@@ -133,7 +129,7 @@ def discard(
     if not reason.strip():
         raise typer.BadParameter("say why", param_hint="--reason")
     with _open(home) as (settings, database):
-        desk = QuarantineDesk(settings, database, actor=_actor())
+        desk = QuarantineDesk(settings, database, actor=person())
         chosen = _chosen(desk, database, numbers, code, sender)
         _act_on(
             chosen,
@@ -287,21 +283,13 @@ def _advice(held: HeldObject) -> str:
     return HeldReason.of(held.reason_code).advice
 
 
-def _actor() -> str:
-    """The person at the keyboard, as far as the system knows."""
-    return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
-
-
 @contextmanager
-def _open(home: Path | None, *, for_files: bool = True) -> Iterator[tuple[Settings, Database]]:
+def _open(home: Path | None) -> Iterator[tuple[Settings, Database]]:
     settings = settings_of(home)
-    if for_files and not settings.quarantine_folder.is_dir():
+    if not settings.quarantine_folder.is_dir():
         raise BadStudy(
             "there is no quarantine folder under DBP_HOME: name the listener's home with --home",
             code="no_quarantine",
         )
-    database = Database(settings.database_url.get_secret_value(), maximum_connections=2)
-    try:
+    with database_of(settings, connections=2) as database:
         yield settings, database
-    finally:
-        database.close()

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from deepbrainprint.cli.access import connection_of, person
 from deepbrainprint.cli.desk import AsJson, Home, settings_of
 from deepbrainprint.cli.output import console, show_json, table
 from deepbrainprint.database import senders as register
-from deepbrainprint.database.connection import Connection, Database
 from deepbrainprint.database.quarantine import held_objects
 from deepbrainprint.database.senders import NoticedSender, SenderRuling
 from deepbrainprint.intake.quarantine.keeping import HeldReason
@@ -57,7 +54,7 @@ def add_to(app: typer.Typer) -> None:
 def senders(home: Home = None, as_json: AsJson = False) -> None:
     """List who may send and who may not, and who tried, with the command that admits each."""
     settings = settings_of(home)
-    with _register(settings) as connection:
+    with connection_of(settings) as connection:
         listed = SenderList(tuple(register.sender_rulings(connection)))
         noticed = register.noticed_senders(connection)
     waiting = [one for one in noticed if not _is_settled(listed, one)]
@@ -105,34 +102,16 @@ def deny(ae: Title, address: Network = "any", note: Note = "", home: Home = None
 
 def _record(home: Path | None, ruling: SenderRuling) -> int:
     """Append the ruling; how many objects of the sender are held for want of one."""
-    with _register(settings_of(home)) as connection:
-        register.record_ruling(connection, replace(ruling, decided_by=_actor()))
+    with connection_of(settings_of(home)) as connection:
+        register.record_ruling(connection, replace(ruling, decided_by=person()))
         held = held_objects(
             connection, reason_code=HeldReason.UNKNOWN_SENDER, calling_ae=ruling.calling_ae
         )
         return len(held)
 
 
-def _actor() -> str:
-    """The account that a person signed in with."""
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number without a name
-        return f"uid {os.getuid()}"
-
-
 def _options(home: Path | None) -> tuple[str, ...]:
     return () if home is None else ("--home", str(home))
-
-
-@contextmanager
-def _register(settings: Settings) -> Iterator[Connection]:
-    database = Database(settings.database_url.get_secret_value(), maximum_connections=1)
-    try:
-        with database.transaction() as connection:
-            yield connection
-    finally:
-        database.close()
 
 
 def _is_settled(listed: SenderList, noticed: NoticedSender) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from typing import Annotated, Any
 
 import typer
 
+from deepbrainprint.cli.access import database_of, person
 from deepbrainprint.cli.desk import AsJson, Home, settings_of
 from deepbrainprint.cli.output import console, show_json, table
 from deepbrainprint.database import completeness, reports
@@ -35,14 +35,10 @@ def process_now(
     as_json: AsJson = False,
 ) -> None:
     """Process a study that is still receiving with the images that are here now."""
-    settings = settings_of(home)
-    database = Database(settings.database_url.get_secret_value(), maximum_connections=1)
-    try:
+    with database_of(settings_of(home)) as database:
         with database.transaction() as connection:
             run = _ask(connection, StudyId(study))
         state = _await_closed(database, run)
-    finally:
-        database.close()
     if as_json:
         show_json({"study_id": run.study_id, "revision": run.revision, "state": state})
     else:
@@ -58,15 +54,12 @@ def retention(
 ) -> None:
     """Delete the files of processed studies that are past DBP_RETENTION_DAYS, now."""
     settings = settings_of(home)
-    database = Database(settings.database_url.get_secret_value(), maximum_connections=1)
-    try:
+    with database_of(settings) as database:
         keeper = Retention(settings, database)
         if dry_run:
             _say_due(settings, keeper.due(), as_json=as_json)
         else:
             _say_removed(settings, keeper.run(), as_json=as_json)
-    finally:
-        database.close()
 
 
 def _ask(connection: Connection, study_id: StudyId) -> StudyRevision:
@@ -74,7 +67,7 @@ def _ask(connection: Connection, study_id: StudyId) -> StudyRevision:
     if run is None:
         raise _not_receiving(connection, study_id)
     act = Act(
-        actor=getpass.getuser(),
+        actor=person(),
         act="asked_to_process_now",
         subject_kind="study",
         subject_id=str(study_id),

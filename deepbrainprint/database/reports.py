@@ -45,7 +45,7 @@ class StepReport:
 
 @dataclass(frozen=True)
 class SeriesReport:
-    """What one series was taken for, and why."""
+    """What one series was taken for, why, and what became of it."""
 
     series_number: int
     contrast: str
@@ -54,6 +54,9 @@ class SeriesReport:
     confidence: float
     reason: str
     instance_count: int
+    verdict: str | None  # pass, flag or fail; None: not looked at
+    verdict_code: str
+    verdict_reasons: list[str]
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,22 @@ class CandidateReport:
     similarity: float
     llr: float
     same_contrast: bool
+
+
+@dataclass(frozen=True)
+class EvidenceReport:
+    """What one scan of a study said of one candidate, by series numbers."""
+
+    rank: int
+    series_number: int
+    contrast: str
+    known_study_id: int
+    known_series_number: int
+    known_contrast: str
+    similarity: float
+    llr: float
+    same_contrast: bool
+    counted: bool
 
 
 @dataclass(frozen=True)
@@ -133,6 +152,12 @@ def candidate_reports(connection: Connection, decision_id: int) -> list[Candidat
     """Whom a decision compared with, best first."""
     rows = fetch_all(connection, "candidate_reports", decision_id=decision_id)
     return [CandidateReport(*row) for row in rows]
+
+
+def evidence_reports(connection: Connection, decision_id: int) -> list[EvidenceReport]:
+    """What each scan of the study said of each candidate, the best candidate first."""
+    rows = fetch_all(connection, "evidence_reports", decision_id=decision_id)
+    return [EvidenceReport(*row) for row in rows]
 
 
 def backlog_report(connection: Connection) -> BacklogReport:

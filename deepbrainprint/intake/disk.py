@@ -11,7 +11,7 @@ from deepbrainprint.intake.spool import disk_full, storage_errors
 from deepbrainprint.settings import Settings
 
 _LOOK_AGAIN_SECONDS = 0.25
-_RESUME = 1.05  # of the free space below which we refuse: no flapping around the mark
+_RESUME = 1.05  # of the free space below which we warn or refuse: no flapping around the mark
 
 
 class DiskState(StrEnum):
@@ -31,6 +31,7 @@ class DiskWatch:
         self._looked_at = -1.0
         self._free = 0
         self._refusing = False
+        self._warning = False
 
     def require_room(self) -> None:
         """TryAgain with code `disk_full` while too little is free; ends by itself."""
@@ -39,12 +40,12 @@ class DiskWatch:
 
     def state(self) -> DiskState:
         """How much room there is now."""
-        free = self.free_bytes()
-        mark = self._settings.minimum_free_bytes
-        self._refusing = free < (mark * _RESUME if self._refusing else mark)
+        free, settings = self.free_bytes(), self._settings
+        self._refusing = _is_below(free, settings.minimum_free_bytes, was_below=self._refusing)
+        self._warning = _is_below(free, settings.low_free_bytes, was_below=self._warning)
         if self._refusing:
             return DiskState.FULL
-        return DiskState.LOW if free < self._settings.low_free_bytes else DiskState.OK
+        return DiskState.LOW if self._warning else DiskState.OK
 
     def free_bytes(self) -> int:
         """Bytes that we may still write. TryAgain when the disk does not say."""
@@ -59,6 +60,10 @@ class DiskWatch:
         """Count what has just been written, between two looks."""
         with self._lock:
             self._free -= size_bytes
+
+
+def _is_below(free_bytes: int, mark: int, *, was_below: bool) -> bool:
+    return free_bytes < (mark * _RESUME if was_below else mark)
 
 
 def _free_bytes(settings: Settings) -> int:

@@ -20,7 +20,7 @@ from deepbrainprint.database.retention import (
     kept_bytes_by_day,
     newest_processed,
 )
-from deepbrainprint.intake.disk import DiskWatch
+from deepbrainprint.intake.disk import DiskState, DiskWatch
 from deepbrainprint.records import StudyId
 from deepbrainprint.settings import Settings
 
@@ -38,11 +38,18 @@ class Forecast:
     received_bytes_per_day: float
     made_bytes_per_day: float  # by the pipeline
     days_until_full: float | None
+    state: DiskState = DiskState.OK
 
     def __str__(self) -> str:
+        words = self._words()
+        if self.state is DiskState.LOW:
+            return f"low: {words}; free space, or let DBP_RETENTION_DAYS delete sooner"
+        return words
+
+    def _words(self) -> str:
         pace = self.received_bytes_per_day + self.made_bytes_per_day
         free = f"{_size(self.free_bytes)} free"
-        if self.free_bytes <= 0:
+        if self.free_bytes <= 0 or self.state is DiskState.FULL:
             return "full: instances are refused until space is free"
         if pace <= 0:
             return f"{free}, nothing has come in the last {_WINDOW_DAYS} days"
@@ -57,14 +64,15 @@ def forecast(settings: Settings, database: Database) -> Forecast:
         arrived = arrived_bytes(connection, window_seconds=_WINDOW_DAYS * _SECONDS_A_DAY)
         kept = kept_bytes_by_day(connection) if settings.retention_days else {}
         newest = newest_processed(connection, limit=_MEASURED_STUDIES)
-    free = DiskWatch(settings).free_bytes() - settings.minimum_free_bytes
+    disk = DiskWatch(settings)
+    free = disk.free_bytes() - settings.minimum_free_bytes
     days = max(1.0, arrived.seconds / _SECONDS_A_DAY)  # one busy hour is no pace yet
     received = arrived.size_bytes / days
     made = _made_bytes(settings, newest, arrived, days)
     lasting = days_until_full(
         free, received=received, made=made, kept=kept, retention_days=settings.retention_days
     )
-    return Forecast(free, received, made, lasting)
+    return Forecast(free, received, made, lasting, disk.state())
 
 
 def days_until_full(

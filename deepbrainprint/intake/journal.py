@@ -6,12 +6,14 @@ A name is an empty file, so that it costs one entry in a folder; the object is i
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from deepbrainprint.errors import TryAgain
@@ -19,6 +21,7 @@ from deepbrainprint.intake.spool import storage_errors, sync_folder
 from deepbrainprint.settings import Settings
 
 _LOOK_AGAIN_SECONDS = 1.0
+_LOOK_SHARE = 20  # a look that took a second is not repeated for so many: 150,000 names take two
 _LOCK = ".lock"
 
 
@@ -31,25 +34,55 @@ class JournalDepth:
     oldest_seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What a look at the folder found."""
+
+    instances: int
+    size_bytes: int
+    oldest_at: float | None  # POSIX seconds
+    seconds: float  # that it took
+    growth: float = 0.0  # bytes a second since the look before, by all processes
+    at: float = field(default_factory=time.monotonic)
+
+    @property
+    def age(self) -> float:
+        return time.monotonic() - self.at
+
+    @property
+    def is_old(self) -> bool:
+        return self.age > max(_LOOK_AGAIN_SECONDS, _LOOK_SHARE * self.seconds)
+
+    def depth(self) -> JournalDepth:
+        waiting = 0.0 if self.oldest_at is None else max(0.0, time.time() - self.oldest_at)
+        return JournalDepth(self.instances, self.size_bytes, waiting)
+
+
+_NEVER = _Look(0, 0, None, 0.0, at=-math.inf)
+
+
 class Journal:
-    """The journal of one home, shared by all its processes. Thread-safe."""
+    """The journal of one home, shared by all its processes. Thread-safe.
+
+    How much is in it is looked up now and then, by one thread while the others go on; in between,
+    what this process adds is counted, and the others are taken to go on as before.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._folder = settings.journal_folder
         self._lock = threading.Lock()
-        self._looked_at = -1.0
-        self._depth = JournalDepth()
+        self._looking = threading.Lock()
+        self._look = _NEVER
         self._added = 0
 
     def require_room(self, size_bytes: int = 0) -> None:
         """TryAgain with code `database_away` when the journal may not grow any more."""
-        with self._lock:
-            depth = self._depth_now()
-            total = depth.size_bytes + self._added + size_bytes
+        look, added = self._newest_look()
+        total = look.size_bytes + max(added, look.growth * look.age) + size_bytes
         if (
             total >= self._settings.journal_bytes
-            or depth.oldest_seconds >= self._settings.journal_minutes * 60
+            or look.depth().oldest_seconds >= self._settings.journal_minutes * 60
         ):
             raise TryAgain(
                 "PostgreSQL is away and the journal is full: start PostgreSQL, or raise "
@@ -70,15 +103,14 @@ class Journal:
             self._added += size_bytes
 
     def depth(self) -> JournalDepth:
-        """What waits now."""
-        with self._lock:
-            return self._depth_now()
+        """What waits, by the newest look."""
+        return self._newest_look()[0].depth()
 
     def waiting(self, limit: int) -> list[Path]:
-        """Paths of waiting instances, relative to the instances folder."""
+        """Paths of some waiting instances, relative to the instances folder."""
         with storage_errors():
-            names = [path.name for path in self._folder.iterdir() if path.name != _LOCK]
-        return [Path(name[:2], f"{name}.dcm") for name in sorted(names)[:limit]]
+            names = [entry.name for entry in islice(self._entries(), limit)]
+        return [Path(name[:2], f"{name}.dcm") for name in names]
 
     def has(self, path: Path) -> bool:
         """Whether an instance waits."""
@@ -99,22 +131,38 @@ class Journal:
             else:
                 yield True
 
-    def _depth_now(self) -> JournalDepth:
-        now = time.monotonic()
-        if now - self._looked_at > _LOOK_AGAIN_SECONDS:
-            self._depth, self._added = self._measured(), 0
-            self._looked_at = now
-        return self._depth
+    def _newest_look(self) -> tuple[_Look, int]:
+        """What was found last, and the bytes that this process added since."""
+        is_first = self._look is _NEVER  # else who finds another thread looking goes on
+        if self._look.is_old and self._looking.acquire(blocking=is_first):
+            try:
+                if self._look.is_old:
+                    self._look_again()
+            finally:
+                self._looking.release()
+        with self._lock:
+            return self._look, self._added
 
-    def _measured(self) -> JournalDepth:
-        instances, size_bytes, oldest = 0, 0, time.time()
+    def _look_again(self) -> None:
+        counted = self._added  # what is added during the look is counted twice rather than never
+        look = self._measured(self._look)
+        with self._lock:
+            self._look = look
+            self._added -= counted
+
+    def _measured(self, before: _Look) -> _Look:
+        began, root = time.monotonic(), self._settings.instances_folder
+        instances, size_bytes, oldest_at = 0, 0, None
         with storage_errors():
-            for entry in os.scandir(self._folder):
-                if entry.name == _LOCK:
-                    continue
+            for entry in self._entries():
                 with suppress(FileNotFoundError):  # it got its row at this moment
-                    oldest = min(oldest, entry.stat().st_mtime)
-                    file = self._settings.instances_folder / entry.name[:2] / f"{entry.name}.dcm"
-                    size_bytes += file.stat().st_size
+                    noted_at = entry.stat().st_mtime
+                    size_bytes += (root / entry.name[:2] / f"{entry.name}.dcm").stat().st_size
                     instances += 1
-        return JournalDepth(instances, size_bytes, max(0.0, time.time() - oldest))
+                    oldest_at = min(oldest_at or noted_at, noted_at)
+        growth = (size_bytes - before.size_bytes) / before.age
+        return _Look(instances, size_bytes, oldest_at, time.monotonic() - began, growth)
+
+    def _entries(self) -> Iterator[os.DirEntry[str]]:
+        with os.scandir(self._folder) as entries:
+            yield from (entry for entry in entries if entry.name != _LOCK)

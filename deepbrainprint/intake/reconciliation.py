@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from deepbrainprint.database.connection import Database
 from deepbrainprint.errors import BadStudy, Conflict
 from deepbrainprint.intake import spool
 from deepbrainprint.intake.filing import instance_of, require_match
-from deepbrainprint.intake.header import Header, read_header
+from deepbrainprint.intake.header import read_header
 from deepbrainprint.intake.journal import Journal
 from deepbrainprint.intake.part10 import filed_object
 from deepbrainprint.intake.quarantine import keeping as quarantine
-from deepbrainprint.records import Instance
+from deepbrainprint.intake.recorder import LARGEST_BATCH
+from deepbrainprint.records import HeaderIdentity, Instance
 from deepbrainprint.settings import Settings
 
 _PAGE = 10_000  # rows looked at together
@@ -49,10 +51,10 @@ def reconcile(
     files = registered = unreadable = 0
     for paths in spool.stored_files(settings, before=time.time() if before is None else before):
         files += len(paths)
-        for path in _unknown(database, paths):
-            done = _register(settings, database, path)
-            registered += done
-            unreadable += not done
+        unknown = _unknown(database, paths)
+        done = _register(settings, database, unknown)
+        registered += done
+        unreadable += len(unknown) - done
     return Reconciliation(
         files=files,
         registered=registered,
@@ -76,31 +78,44 @@ def empty_journal(settings: Settings, database: Database, journal: Journal) -> i
     registered = 0
     with journal.emptied_by_us() as ours:
         while ours and (paths := journal.waiting(_JOURNAL_PAGE)):
-            unknown = set(_unknown(database, paths))  # a commit may have outlived its answer
-            for path in paths:
-                registered += path in unknown and _register(settings, database, path)
+            unknown = _unknown(database, paths)  # a commit may have outlived its answer
+            for path in set(paths).difference(unknown):
                 journal.forget(path)
+            for batch in _batches(unknown):
+                registered += _register(settings, database, batch)
+                for path in batch:
+                    journal.forget(path)
     return registered
 
 
-def _register(settings: Settings, database: Database, path: Path) -> bool:
-    found = _read(settings, path)
-    if found is None:
-        return False
-    instance, header = found
-    for _ in range(_ATTEMPTS):
+def _batches(paths: list[Path]) -> Iterator[list[Path]]:
+    return (paths[n : n + LARGEST_BATCH] for n in range(0, len(paths), LARGEST_BATCH))
+
+
+def _register(settings: Settings, database: Database, paths: list[Path]) -> int:
+    """Give files their rows, as many in one commit as may be; how many got one."""
+    registered = 0
+    for batch in _batches(paths):
+        found = [read for path in batch if (read := _read(settings, path)) is not None]
+        registered += _filed(database, found)
+    return registered
+
+
+def _filed(database: Database, found: list[tuple[Instance, HeaderIdentity]]) -> int:
+    """How many of them have a row now. One that PostgreSQL refuses does not hold up the others."""
+    for _ in range(_ATTEMPTS if found else 0):
         try:
             with database.statement() as connection:
-                [filed] = record_arrivals(connection, [(instance, header.identity)])
-        except Conflict:  # a sender repeats it at this moment
+                filed = record_arrivals(connection, found)
+        except Conflict:  # a sender repeats one of them at this moment
             continue
-        except BadStudy:  # PostgreSQL cannot hold what it says
-            return False
-        return filed.arrival is not Arrival.CONFLICT
-    return False
+        except BadStudy:  # PostgreSQL cannot hold what one of them says
+            break
+        return sum(one.arrival is not Arrival.CONFLICT for one in filed)
+    return sum(_filed(database, [one]) for one in found) if len(found) > 1 else 0
 
 
-def _read(settings: Settings, path: Path) -> tuple[Instance, Header] | None:
+def _read(settings: Settings, path: Path) -> tuple[Instance, HeaderIdentity] | None:
     """What a file of ours holds; None when it is none of ours."""
     file = settings.instances_folder / path
     try:
@@ -112,7 +127,8 @@ def _read(settings: Settings, path: Path) -> tuple[Instance, Header] | None:
             instance = instance_of(request, header, path, len(there.data), there.sha256())
     except (BadStudy, FileNotFoundError):
         return None
-    return (instance, header) if spool.instance_path(header.sop_instance_uid) == path else None
+    is_in_its_place = spool.instance_path(header.sop_instance_uid) == path
+    return (instance, header.identity) if is_in_its_place else None
 
 
 def _rows_without_file(settings: Settings, database: Database) -> int:

@@ -11,7 +11,7 @@ from deepbrainprint.database.connection import Database
 from deepbrainprint.errors import Conflict, DeepBrainPrintError, TryAgain
 from deepbrainprint.records import HeaderIdentity, Instance
 
-_LARGEST_BATCH = 64
+LARGEST_BATCH = 64
 _ASK_AGAIN_SECONDS = 1.0  # PostgreSQL that is away is not asked for each object
 _ATTEMPTS = 5
 
@@ -63,7 +63,7 @@ class Recorder:
         return bool(self._ask_at)
 
     def _commit_batch(self) -> None:
-        batch = [self._queue.popleft() for _ in range(min(_LARGEST_BATCH, len(self._queue)))]
+        batch = [self._queue.popleft() for _ in range(min(LARGEST_BATCH, len(self._queue)))]
         try:
             self._file(batch)
         except DeepBrainPrintError as error:

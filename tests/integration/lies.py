@@ -69,14 +69,28 @@ def lies() -> list[Lie]:
 
 
 def lies_of_lengths() -> list[Lie]:
+    return [*lies_of_pdu_lengths(), *lies_of_value_lengths(), *lies_of_element_lengths(), *sizes()]
+
+
+def lies_of_pdu_lengths() -> list[Lie]:
     opened, command = associate_rq(), pdv(MR_CONTEXT, LAST_COMMAND, store_rq(UID))
-    data = pdv(MR_CONTEXT, LAST_DATA, DATA_SET)
     return [
         Lie("a PDU of no length", opened + p_data(), aborted(INVALID)),
         Lie("a PDU of 4 GB", opened + p_data(command, length=0xFFFFFFFF), aborted(INVALID)),
         Lie("a PDU longer than what comes", opened + p_data(command, length=4000), aborted(0)),
         Lie("a PDU that cuts its value", opened + p_data(command, length=20), aborted(INVALID)),
         Lie("a PDU with a rest", opened + p_data(command, bytes(3)), aborted(INVALID)),
+        Lie(
+            "a release of 2 GB",
+            opened + pdu(RELEASE_RQ, bytes(100), length=1 << 31),
+            aborted(INVALID),
+        ),
+    ]
+
+
+def lies_of_value_lengths() -> list[Lie]:
+    opened = associate_rq()
+    return [
         Lie("a value of length 0", opened + p_data(pdv(3, 3, b"", length=0)), aborted(INVALID)),
         Lie("a value of length 1", opened + p_data(pdv(3, 3, b"", length=1)), aborted(INVALID)),
         Lie(
@@ -89,6 +103,12 @@ def lies_of_lengths() -> list[Lie]:
             opened + p_data(pdv(3, 3, store_rq(UID), length=0xFFFFFFFF)),
             aborted(INVALID),
         ),
+    ]
+
+
+def lies_of_element_lengths() -> list[Lie]:
+    opened = associate_rq()
+    return [
         Lie(
             "a command group length that is wrong",
             opened + message(3, command_lying(), DATA_SET) + RELEASE,
@@ -107,11 +127,14 @@ def lies_of_lengths() -> list[Lie]:
             "status c000",
             aside=1,
         ),
-        Lie(
-            "a release of 2 GB",
-            opened + pdu(RELEASE_RQ, bytes(100), length=1 << 31),
-            aborted(INVALID),
-        ),
+    ]
+
+
+def sizes() -> list[Lie]:
+    """What is too large, endless, or odd and right."""
+    opened, command = associate_rq(), pdv(MR_CONTEXT, LAST_COMMAND, store_rq(UID))
+    data = pdv(MR_CONTEXT, LAST_DATA, DATA_SET)
+    return [
         Lie(
             "a command of 100 kB",
             opened + p_data(*[pdv(3, COMMAND, bytes(10_000))] * 10),

@@ -24,6 +24,7 @@ from deepbrainprint.intake.listener import listen
 from deepbrainprint.intake.part10 import encoded_meta, read_delivery
 from deepbrainprint.settings import Settings
 from tests.instances import NAME, PATIENT_ID, delivery, encoded, mr_image, save
+from tests.integration.raw_peer import ASSOCIATE_RJ, RawPeer, associate_rq
 from tests.integration.scu import associate, send, store
 from tests.integration.services import Service, closed_to_all, free_port, wait_until
 from tests.rows import count, rows
@@ -333,3 +334,23 @@ def file_of(listener: Service, data_set: bytes, sop_instance_uid: str) -> Path:
     path = listener.settings.home / "sent.dcm"
     path.write_bytes(encoded_meta(sent) + data_set)
     return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "times"),
+    [
+        pytest.param({"unknown_senders": "refuse"}, "unknown_sender", 2, id="unknown"),
+        pytest.param({"maximum_associations": 1}, "too_many_associations", 1, id="too many"),
+    ],
+)
+def test_a_refused_association_is_one_line_in_the_log(
+    listener: Service, database: Database, changes: dict[str, object], code: str, times: int
+):
+    restart_with(listener, **changes)
+    port = listener.settings.listener_port
+    with RawPeer(port) as first, RawPeer(port) as second:
+        first.send(associate_rq()).answer()
+        assert second.send(associate_rq()).answer()[0] == ASSOCIATE_RJ
+    noted = "select count(*) from association where reason_code = %s"
+    wait_until(lambda: rows(database, noted, code) == [(times,)])  # later than the log
+    assert [line["code"] for line in listener.events("association_refused")] == [code] * times

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from deepbrainprint.intake import spool
 from deepbrainprint.intake.listener.health import Health
 from deepbrainprint.intake.listener.keeper import Keeper, worker_count
 from deepbrainprint.intake.listener.registrar import Registrar
+from deepbrainprint.intake.listener.scratch import scratch_folder
 from deepbrainprint.intake.listener.worker import DATABASE_SECONDS
 from deepbrainprint.intake.logs import log_as_json
 from deepbrainprint.intake.signals import stopped_by_signals
@@ -66,9 +66,9 @@ def listen(settings: Settings, *, stop: threading.Event | None = None) -> None:
 @contextmanager
 def _shared_folder() -> Iterator[str]:
     """A folder in which our processes count: their metrics, and their associations."""
-    with tempfile.TemporaryDirectory(prefix="dbp-listener-", ignore_cleanup_errors=True) as folder:
-        os.environ[_METRICS_VARIABLE] = folder
-        yield folder
+    with scratch_folder() as folder:
+        os.environ[_METRICS_VARIABLE] = str(folder)
+        yield str(folder)
 
 
 __all__ = ["listen"]

@@ -14,6 +14,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu import A_ASSOCIATE_RQ
 
 from deepbrainprint.errors import DeepBrainPrintError
+from deepbrainprint.intake.admission import Reject
 from deepbrainprint.intake.listener.command import (
     C_STORE_RQ,
     Command,
@@ -47,9 +48,6 @@ _SMALLEST_ASSOCIATE_RQ = 68
 _TITLES = slice(4, 36)  # called and calling AE title in an A-ASSOCIATE-RQ's body
 _OTHER_VERSION = (0x01, 0x02, 0x02)  # permanent, protocol version (PS3.8 Table 9-21)
 _RELEASE_RP = bytes.fromhex("06000000000400000000")
-
-
-Reject = tuple[int, int, int]  # result, source, reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)
 
 
 class House(Protocol):

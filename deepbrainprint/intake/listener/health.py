@@ -101,10 +101,12 @@ class Health:
     def gauges(self) -> dict[str, float]:
         """What is measured at the moment of asking."""
         depth, journal = self.depth(), self._journal.depth()
+        disk = self._disk.state()
         figures: dict[str, float] = {
             "dbp_database_up": depth is not None,
             "dbp_disk_free_bytes": self._disk.free_bytes(),
-            "dbp_disk_refusing": self._disk.state() is DiskState.FULL,
+            "dbp_disk_low": disk is not DiskState.OK,
+            "dbp_disk_refusing": disk is DiskState.FULL,
             "dbp_journal_instances": journal.instances,
             "dbp_journal_bytes": journal.size_bytes,
             "dbp_journal_oldest_seconds": journal.oldest_seconds,

@@ -10,11 +10,11 @@ from pynetdicom import evt
 
 from deepbrainprint.database.connection import Database
 from deepbrainprint.errors import BadStudy, Misconfigured
-from deepbrainprint.intake.admission import Admission, Ruling, not_authorised
+from deepbrainprint.intake.admission import Admission, Reject, Ruling, not_authorised
 from deepbrainprint.intake.commitment.desk import CommitmentDesk
 from deepbrainprint.intake.commitment.report import PUSH_MODEL, CommitmentReporter
 from deepbrainprint.intake.finding.scp import STUDY_ROOT_FIND, FindScp
-from deepbrainprint.intake.listener.association import Reject, StreamingAssociation
+from deepbrainprint.intake.listener.association import StreamingAssociation
 from deepbrainprint.intake.listener.contexts import VERIFICATION, AcceptedContexts
 from deepbrainprint.intake.procedure_steps import ProcedureSteps
 from deepbrainprint.intake.tls import ServerTls

@@ -18,12 +18,14 @@ from pynetdicom import AE
 
 from deepbrainprint.database.arrivals import Arrival
 from deepbrainprint.database.connection import Database, give_up_after
+from deepbrainprint.intake.admission import Reject
 from deepbrainprint.intake.filing import Filing
 from deepbrainprint.intake.listener import measures
-from deepbrainprint.intake.listener.association import Reject, Story, StreamingAssociation
+from deepbrainprint.intake.listener.association import Story, StreamingAssociation
 from deepbrainprint.intake.listener.library import configure_pynetdicom
 from deepbrainprint.intake.listener.logbook import Logbook
 from deepbrainprint.intake.listener.places import Places
+from deepbrainprint.intake.listener.scratch import hold
 from deepbrainprint.intake.listener.services import Services
 from deepbrainprint.intake.listener.storing import StoreAnswer, StoreOperation
 from deepbrainprint.intake.logs import log_as_json
@@ -40,7 +42,9 @@ DRAIN_SECONDS = 20.0  # for running associations at a stop; supervisors kill aft
 _HANDSHAKE_SECONDS = 15.0
 _CONNECTIONS = 8  # to PostgreSQL, for all but filing
 _FILING_CONNECTIONS = 3  # rows of instances, rows of quarantine, asking whether it is back
-_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)  # transient, by the service provider (PS3.8 Table 9-21)
+_LIMIT_EXCEEDED: Reject = (0x02, 0x03, 0x02)  # transient, by the service provider
+_TOO_MANY = "too_many_associations"
+_UNTOLD = frozenset({"", _TOO_MANY})  # other refusals were logged by who ruled so
 
 
 def work(settings: Settings, channel: socket.socket, places: Path, seat: int) -> None:
@@ -53,6 +57,7 @@ def work(settings: Settings, channel: socket.socket, places: Path, seat: int) ->
     log_as_json()
     configure_pynetdicom()
     give_up_after(DATABASE_SECONDS)
+    hold(places.parent)  # also when the keeper is killed and we finish what we have
     worker = _Worker(settings, channel, Places(places, seat))
     try:
         channel.send(READY)
@@ -141,7 +146,7 @@ class _Worker:
         """Let a sender in, or say why not."""
         refusal = self._services.receive(association)
         if refusal is None and not self._places.take(self._settings.maximum_associations):
-            association.story.reason_code = "too_many_associations"
+            association.story.reason_code = _TOO_MANY
             refusal = _LIMIT_EXCEEDED
         elif refusal is None:
             self._seated.add(association)
@@ -196,7 +201,9 @@ class _Worker:
                 refused=sum(story.refusals.values()),
                 size_bytes=story.size_bytes,
             )
-        elif story.calling_ae or story.ended == "protocol_violation":
+        elif story.reason_code in _UNTOLD and (
+            story.calling_ae or story.ended == "protocol_violation"
+        ):
             log.warning(
                 "association_refused",
                 ae=story.calling_ae,

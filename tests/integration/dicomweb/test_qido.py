@@ -7,26 +7,10 @@ from pydicom.uid import generate_uid
 
 from deepbrainprint.intake.dicomweb.app import create_app
 from deepbrainprint.intake.dicomweb.tokens import new_token
-from tests.instances import NAME, delivery, mr_image, receive
-from tests.integration.web import BOTH, body, post, running, serving
+from tests.instances import NAME
+from tests.integration.web import BOTH, body, post, running
 
 CHARSETS = "dicom/odd/pydicom/data/charset_files"
-
-
-@pytest.fixture
-def web(intake_settings, database):
-    with serving(intake_settings, database) as client:
-        yield client
-
-
-@pytest.fixture
-def filed(intake_settings, database):
-    def file(**changes):
-        image = mr_image(**{"StudyDate": "20261121", "StudyTime": "101500"} | changes)
-        receive(intake_settings, database, delivery(image))
-        return image
-
-    return file
 
 
 def values(answer: httpx.Response, tag: str) -> list:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 
 import pytest
 
@@ -14,31 +13,9 @@ from deepbrainprint.database.procedure_steps import (
     insert_procedure_step,
     replace_procedure_step_instances,
 )
-from deepbrainprint.intake.closing.closer import Closer
-from deepbrainprint.settings import Settings
-from tests.integration.open_studies import pass_time, reason, send_images, states, waiting_settings
+from tests.integration.open_studies import reason, states
 
 STEP = "1.2.3.4"
-
-
-@pytest.fixture
-def settings(intake_settings: Settings) -> Settings:
-    return waiting_settings(intake_settings)
-
-
-@pytest.fixture
-def closer(settings: Settings, database: Database) -> Closer:
-    return Closer(settings, database)
-
-
-@pytest.fixture
-def send(settings: Settings, database: Database) -> Callable[..., str]:
-    return partial(send_images, settings, database)
-
-
-@pytest.fixture
-def later(database: Database) -> Callable[[float], None]:
-    return partial(pass_time, database)
 
 
 def begin_step(database: Database, study: str, step: str = STEP) -> None:

@@ -5,35 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 
 import pytest
 
 from deepbrainprint.database.connection import Database
 from deepbrainprint.intake.closing.closer import Closer
-from deepbrainprint.settings import Settings
-from tests.integration.open_studies import pass_time, send_images, states, waiting_settings
+from tests.integration.open_studies import states
 from tests.rows import rows
-
-
-@pytest.fixture
-def settings(intake_settings: Settings) -> Settings:
-    return waiting_settings(intake_settings)
-
-
-@pytest.fixture
-def closer(settings: Settings, database: Database) -> Closer:
-    return Closer(settings, database)
-
-
-@pytest.fixture
-def send(settings: Settings, database: Database) -> Callable[..., str]:
-    return partial(send_images, settings, database)
-
-
-@pytest.fixture
-def later(database: Database) -> Callable[[float], None]:
-    return partial(pass_time, database)
 
 
 def pause_before_last(database: Database, seconds: float) -> None:

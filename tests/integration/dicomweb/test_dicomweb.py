@@ -20,28 +20,12 @@ from deepbrainprint.intake.dicomweb.service import serve_dicomweb
 from deepbrainprint.intake.dicomweb.tokens import Right, Tokens, end_token, new_token
 from deepbrainprint.settings import Settings
 from tests.certificates import authority, signed
-from tests.instances import NAME, PATIENT_ID, delivery, mr_image, receive
+from tests.instances import NAME, PATIENT_ID, mr_image
 from tests.integration.services import Service, closed_to_all, free_port, wait_until
-from tests.integration.web import BOTH, BOUNDARY, STORED, body, part10, post, running, serving, told
+from tests.integration.web import BOTH, BOUNDARY, STORED, body, part10, post, running, told
 from tests.rows import count, rows
 
 pytestmark = pytest.mark.slow  # many processes are started
-
-
-@pytest.fixture
-def web(intake_settings, database):
-    with serving(intake_settings, database) as client:
-        yield client
-
-
-@pytest.fixture
-def filed(intake_settings, database):
-    def file(**changes):
-        image = mr_image(**{"StudyDate": "20261121", "StudyTime": "101500"} | changes)
-        receive(intake_settings, database, delivery(image))
-        return image
-
-    return file
 
 
 def every_route(app):

@@ -2,39 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import pytest
 from structlog.testing import capture_logs
 
 from deepbrainprint.database.completeness import ask_to_close, completeness_report
-from deepbrainprint.database.connection import Database
 from deepbrainprint.intake.closing.closer import Closer
-from deepbrainprint.settings import Settings
 from tests.instances import NAME, PATIENT_ID
-from tests.integration.open_studies import pass_time, reason, send_images, states, waiting_settings
+from tests.integration.open_studies import reason, states
 from tests.rows import rows
-
-
-@pytest.fixture
-def settings(intake_settings: Settings) -> Settings:
-    return waiting_settings(intake_settings)
-
-
-@pytest.fixture
-def closer(settings: Settings, database: Database) -> Closer:
-    return Closer(settings, database)
-
-
-@pytest.fixture
-def send(settings: Settings, database: Database) -> Callable[..., str]:
-    return partial(send_images, settings, database)
-
-
-@pytest.fixture
-def later(database: Database) -> Callable[[float], None]:
-    return partial(pass_time, database)
 
 
 def test_a_whole_study_closes_after_its_quiet_time_and_says_why(send, later, closer, database):

@@ -29,16 +29,9 @@ from tests.integration.web import (
     part10,
     post,
     running,
-    serving,
     told,
 )
 from tests.rows import count, rows
-
-
-@pytest.fixture
-def web(intake_settings, database):
-    with serving(intake_settings, database) as client:
-        yield client
 
 
 def assert_nothing_is_kept(intake_settings, database):
