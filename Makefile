@@ -45,7 +45,7 @@ $(BIN)/pip:
 # The exact versions that were tested together: resolved once in an environment of its own.
 lock:
 	$(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install '.[pipeline,stack,test]' torch==2.13.0
+	build/lock/bin/python -m pip install '.[pipeline,stack,test,bench]' torch==2.13.0
 	$(MAKE) freeze FROM=build/lock
 	rm -rf build/lock
 

@@ -88,6 +88,7 @@ class Reason(StrEnum):
     HEADER_DIFFERS = "header_differs"
     HEADER_AGREES = "header_agrees"
     LOW_QUALITY = "low_quality"
+    SERIES_DISAGREE = "series_disagree"
     CROSS_CONTRAST = "cross_contrast"
     POSSIBLE_DUPLICATE_RECORD = "possible_duplicate_record"
 
@@ -200,6 +201,8 @@ class Scan:
     contrast: Contrast
     folder: Path
     quality: dict[str, float] = field(default_factory=dict)
+    series_number: int = 0
+    failed: bool = False  # looked at and refused
 
 
 @dataclass(frozen=True)
@@ -213,14 +216,31 @@ class Fingerprint:
 
 
 @dataclass(frozen=True)
+class ScanEvidence:
+    """What one scan of the study says of one patient: its nearest scan among that patient's."""
+
+    patient_id: PatientId
+    probe_id: FingerprintId  # the study's scan
+    fingerprint_id: FingerprintId  # the patient's
+    similarity: float  # cosine, −1…1
+    llr: float  # calibrated log-likelihood ratio of this comparison, natural log
+    same_contrast: bool
+    counted: bool = True  # not so for a scan of low quality beside better ones
+
+
+@dataclass(frozen=True)
 class Candidate:
-    """A known patient who may be the one in the probe scan."""
+    """A known patient who may be the one in the study.
+
+    `llr` is that of all scans together; the rest is that of the scan that speaks for it most.
+    """
 
     patient_id: PatientId
     fingerprint_id: FingerprintId
     similarity: float  # cosine, −1…1
-    llr: float  # calibrated log-likelihood ratio, natural log
+    llr: float  # log-likelihood ratio, natural log
     same_contrast: bool
+    evidence: tuple[ScanEvidence, ...] = ()  # one for each scan of the study
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,9 @@ class Settings(BaseSettings):
     encoder_path: Path | None = Field(
         None, description="folder of the encoder to use instead of the one shipped"
     )
+    synthstrip_path: Path | None = Field(
+        None, description="SynthStrip's weights, to find brains with instead of deepbet's"
+    )
 
     @property
     def instances_folder(self) -> Path:

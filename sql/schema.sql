@@ -331,6 +331,8 @@ create table series (
     confidence     real not null,
     reason         text not null,
     instance_count integer not null,
+    failure_code   text not null default '',            -- why it could not be converted
+    failure        text not null default '',            -- the same for people, without identity
     primary key (study_id, revision, series_uid),
     foreign key (study_id, revision) references study_revision
 );
@@ -345,6 +347,9 @@ create table scan (
     folder     text not null,                           -- relative to the studies folder
     quality    jsonb not null default '{}',             -- figures by name; units in the names
     created_at timestamptz not null default now(),
+    verdict         text check (verdict in ('pass', 'flag', 'fail')),  -- null: not looked at yet
+    verdict_code    text not null default '',           -- why it is no usable brain, for programs
+    verdict_reasons text[] not null default '{}',       -- doubts, or why it was refused
     unique (study_id, revision, series_uid),
     foreign key (study_id, revision) references study_revision
 );
@@ -416,9 +421,23 @@ create table decision_candidate (
     patient_id     bigint not null references patient,
     fingerprint_id bigint not null references fingerprint,
     similarity     double precision not null,           -- cosine
-    llr            double precision not null,           -- natural log
+    llr            double precision not null,           -- natural log, of all scans together
     same_contrast  boolean not null,
     primary key (decision_id, rank)
+);
+
+-- What each scan of the study says of a candidate: its nearest scan of that patient.
+create table decision_evidence (
+    decision_id    bigint not null,
+    rank           integer not null,
+    probe_id       bigint not null references fingerprint,  -- a scan of the study
+    fingerprint_id bigint not null references fingerprint,  -- the scan it was compared with
+    similarity     double precision not null,           -- cosine
+    llr            double precision not null,           -- natural log, of this comparison alone
+    same_contrast  boolean not null,
+    counted        boolean not null,                    -- false: of low quality beside better ones
+    primary key (decision_id, rank, probe_id),
+    foreign key (decision_id, rank) references decision_candidate
 );
 
 create function refuse_change() returns trigger language plpgsql as $$
@@ -428,6 +447,8 @@ end $$;
 create trigger decision_is_append_only before update or delete on decision
     for each row execute function refuse_change();
 create trigger decision_candidate_is_append_only before update or delete on decision_candidate
+    for each row execute function refuse_change();
+create trigger decision_evidence_is_append_only before update or delete on decision_evidence
     for each row execute function refuse_change();
 
 -- The decision that counts for each study: the newest.

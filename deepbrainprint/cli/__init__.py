@@ -12,6 +12,7 @@ from deepbrainprint.cli import (
     desk,
     dicomweb,
     pull,
+    quality,
     quarantine,
     scan,
     sender_check,
@@ -35,6 +36,7 @@ pull.add_to(app)
 quarantine.add_to(app)
 commitment.add_to(app)
 scan.add_to(app)
+quality.add_to(app)
 upkeep.add_to(app)
 senders.add_to(app)
 sender_check.add_to(app)

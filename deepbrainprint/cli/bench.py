@@ -23,6 +23,7 @@ def add_to(app: typer.Typer) -> None:
     )
     benches.callback()(_benches)
     benches.command()(intake)
+    benches.command()(imaging)
     app.add_typer(benches)
 
 
@@ -69,6 +70,65 @@ def intake(
         raise typer.Exit(1)
 
 
+def imaging(
+    data: Annotated[
+        Path, typer.Option(help="Folder with t1w, t1_t2, repeat and labels, or some of them.")
+    ],
+    size: Annotated[
+        str, typer.Option(help="smoke (does it run), quick (minutes) or full (hours).")
+    ] = "quick",
+    parts: Annotated[
+        str,
+        typer.Option(help="Only these: repeatability,agreement,starts,masks,speed,peers."),
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for pictures of the worst cases.")
+    ] = None,
+    fault: Annotated[
+        str,
+        typer.Option(
+            "--break",
+            help="Put a fault in on purpose, which must be noticed: flip (the template) or "
+            "orientation (voxels left in the order of the file).",
+        ),
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Measure how right and how fast imaging is, against truths, an outside judge and peers."""
+    from deepbrainprint.bench.imaging.workload import (  # noqa: PLC0415 — light, unlike the rest
+        FAULTS,
+        PARTS,
+        SIZES,
+        UNTIMED,
+    )
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is stopped
+    _require("--size", size, tuple(SIZES))
+    _require("--break", fault, ("", *FAULTS))
+    named = tuple(part.strip() for part in parts.split(",") if part.strip())
+    for part in named:
+        _require("--parts", part, PARTS)
+    chosen = named or (UNTIMED if fault else PARTS)
+    from deepbrainprint.bench.imaging.benchmark import (  # noqa: PLC0415 — torch, SimpleITK
+        Plan,
+        bench_imaging,
+    )
+
+    document = bench_imaging(Plan(data, size, chosen, fault, out), _say)
+    if as_json:
+        show_json(document)
+    else:
+        _show_imaging(document)
+    if document["failed"] or document["interrupted"]:
+        raise typer.Exit(1)
+
+
+def _require(option: str, word: str, known: tuple[str, ...]) -> None:
+    if word not in known:
+        names = ", ".join(filter(None, known))
+        raise typer.BadParameter(f"{word} is none of {names}", param_hint=option)
+
+
 def _chosen(option: str, text: str) -> tuple[str, ...]:
     from deepbrainprint.bench.cells import CELLS  # noqa: PLC0415
     from deepbrainprint.bench.intake import RECEIVERS  # noqa: PLC0415
@@ -111,6 +171,26 @@ def _say_rest(document: dict[str, Any]) -> None:
     out.print(
         f"\n{machine['cores']} cores of {machine['processor']}, {machine['file_system']}, "
         f"Linux {machine['kernel']}; medians of {document['method']['repeat']}, spread in --json",
+        markup=False,
+    )
+
+
+def _show_imaging(document: dict[str, Any]) -> None:
+    from deepbrainprint.bench.imaging.rows import rows  # noqa: PLC0415
+
+    out, machine = console(), document["machine"]
+    for part, found in document["parts"].items():
+        if listed := rows(found["figures"]):
+            out.print(table(listed, title=f"\n{part}, {found['seconds']:.0f} s"))
+    out.print("\nGoals")
+    for goal in document["goals"]:
+        found = "not measured" if goal["holds"] is None else f"{goal['found']:.3f}"
+        out.print(f"{_MARKS[goal['holds']]} {goal['part']}: {goal['goal']}: {found}")
+    for left_out in document["left_out"]:
+        out.print("Left out of {part}: {why}".format_map(left_out), markup=False)
+    out.print(
+        f"\n{machine['cores']} cores of {machine['processor']}, Linux {machine['kernel']}; "
+        f"size {document['method']['size']}, single cases in --json",
         markup=False,
     )
 

@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deepbrainprint.cli.desk import AsJson
-from deepbrainprint.cli.output import console, show, show_json
+from deepbrainprint.cli.output import console, show, show_json, table
 from deepbrainprint.errors import BadStudy, Misconfigured
-from deepbrainprint.records import Contrast
+from deepbrainprint.records import Contrast, Reason
 from deepbrainprint.settings import load_settings
 
 if TYPE_CHECKING:
     from deepbrainprint.simulation.cohort import Manifest
+    from deepbrainprint.workflow.comparing import Comparison
 
 ENCODER = "encoder"
+SPOKEN = {
+    Reason.SERIES_DISAGREE.value: "The series disagree.",
+    Reason.BETWEEN_THRESHOLDS.value: "The evidence lies between the thresholds.",
+}
 Method = Annotated[str, typer.Option(help="What makes the fingerprint; `encoder` is the default.")]
 
 
@@ -46,10 +51,13 @@ def fingerprint(
         show_json({"fingerprints": [fingerprinting.as_json(f) for f in made], "refused": refused})
     else:
         lines: list[dict[str, Any]] = [
-            {"scan": str(f.path), "contrast": f.fingerprint.contrast.value, **f.summary()}
+            {"scan": str(f.path), "contrast": f.best.fingerprint.contrast.value, **f.summary()}
             for f in made
         ]
         show(lines, as_json=False, empty="No fingerprint was made.")
+        for one in made:
+            for reason in one.left_out:
+                console().print(f"{one.path}: left out: {reason}", style="yellow")
     for path, reason in refused.items():
         console().print(f"{path}: {reason}", style="yellow") if not as_json else None
     if refused:
@@ -65,19 +73,26 @@ def compare(
     png: Annotated[Path | None, typer.Option(help="Draw both brains, aligned, here.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether two scans show the same person, and on what evidence."""
-    from deepbrainprint.workflow import fingerprinting  # noqa: PLC0415 — loads the imaging stack
+    """Say whether two scans or studies show the same person, and on what evidence."""
+    from deepbrainprint.workflow import comparing  # noqa: PLC0415 — loads the imaging stack
 
     _refuse_unknown(method)
-    comparison = fingerprinting.compare(
+    comparison = comparing.compare(
         load_settings(), (a, b), contrasts=(contrast_a, contrast_b), png=png
     )
     if as_json:
         show_json(comparison)
         return
+    _say_comparison(comparison)
+
+
+def _say_comparison(comparison: Comparison) -> None:
     out = console()
-    out.print(f"{comparison.words}")
-    out.print(f"cosine similarity of the fingerprints: {comparison.similarity:.3f}")
+    doubts = [reason for reason in comparison.reasons if reason in SPOKEN]
+    out.print(" ".join([comparison.words, *(SPOKEN[reason] for reason in doubts)]))
+    if len(comparison.series) > 1:
+        out.print(table([vars(pair) for pair in comparison.series]))
+    out.print(f"cosine similarity of the best fingerprints: {comparison.similarity:.3f}")
     out.print(f"evidence for the same person: {comparison.llr:+.2f} (natural-log likelihood ratio)")
     out.print(f"probability at even odds beforehand: {comparison.probability:.4f}")
     out.print(

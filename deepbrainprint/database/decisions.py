@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from deepbrainprint.records import (
     FingerprintId,
     FloatArray,
     PatientId,
+    ScanEvidence,
     StudyId,
     StudyRevision,
 )
@@ -44,6 +45,11 @@ class Probe:
     contrast: Contrast
     vector: FloatArray
     quality: dict[str, float]
+
+    @property
+    def low_quality(self) -> bool:
+        """Whether the scan says too little to be decided on alone."""
+        return self.quality.get("low_quality", 0.0) > 0
 
 
 @dataclass(frozen=True)
@@ -153,3 +159,13 @@ def _insert_candidates(connection: Connection, decision_id: DecisionId, decision
             llr=candidate.llr,
             same_contrast=candidate.same_contrast,
         )
+        for evidence in candidate.evidence:
+            _insert_evidence(connection, decision_id, rank, evidence)
+
+
+def _insert_evidence(
+    connection: Connection, decision_id: DecisionId, rank: int, evidence: ScanEvidence
+) -> None:
+    values = asdict(evidence)
+    del values["patient_id"]  # the candidate's
+    execute(connection, "insert_evidence", decision_id=decision_id, rank=rank, **values)

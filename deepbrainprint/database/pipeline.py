@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 
 from deepbrainprint.database.connection import Connection
 from deepbrainprint.database.queries import Row, execute, fetch_all, fetch_one
-from deepbrainprint.errors import Conflict, Misconfigured
+from deepbrainprint.errors import BadStudy, Conflict, Misconfigured
 from deepbrainprint.records import (
     BundleId,
     Contrast,
@@ -43,6 +43,16 @@ class Bundle:
     encoder_digest: str
     preprocessing_version: str
     calibration: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found out about a scan: `pass`, `flag` or `fail`, why, and its figures."""
+
+    verdict: str
+    code: str
+    reasons: Sequence[str]
+    quality: Mapping[str, float]
 
 
 def revision_state(connection: Connection, run: StudyRevision) -> State:
@@ -112,10 +122,20 @@ def insert_step_run(  # noqa: PLR0913 — one argument per column
 
 
 def replace_series(
-    connection: Connection, run: StudyRevision, choice: SeriesChoice, *, chosen: bool
+    connection: Connection,
+    run: StudyRevision,
+    choice: SeriesChoice,
+    *,
+    chosen: bool,
+    failure: BadStudy | None = None,
 ) -> None:
-    """Store what one series was taken for."""
-    values = asdict(choice) | {"contrast": choice.contrast.value, "chosen": chosen}
+    """Store what one series was taken for, and why it could not be converted."""
+    values = asdict(choice) | {
+        "contrast": choice.contrast.value,
+        "chosen": chosen,
+        "failure_code": failure.code if failure else "",
+        "failure": str(failure) if failure else "",
+    }
     execute(connection, "replace_series", study_id=run.study_id, revision=run.revision, **values)
 
 
@@ -141,9 +161,22 @@ def scans_of(connection: Connection, run: StudyRevision) -> list[Scan]:
     """Scans of a revision, first chosen first."""
     rows = fetch_all(connection, "scans_of", study_id=run.study_id, revision=run.revision)
     return [
-        Scan(ScanId(scan), StudyId(study), revision, uid, Contrast(contrast), Path(folder), quality)
-        for scan, study, revision, uid, contrast, folder, quality in rows
+        Scan(ScanId(scan), StudyId(study), revision, uid, Contrast(contrast), Path(folder), *rest)
+        for scan, study, revision, uid, contrast, folder, *rest in rows
     ]
+
+
+def set_verdict(connection: Connection, scan_id: ScanId, found: Findings) -> None:
+    """Store what was found out about a scan."""
+    execute(
+        connection,
+        "set_verdict",
+        scan_id=scan_id,
+        verdict=found.verdict,
+        code=found.code,
+        reasons=list(found.reasons),
+        quality=json.dumps(dict(found.quality)),
+    )
 
 
 def set_quality(connection: Connection, scan_id: ScanId, quality: Mapping[str, float]) -> None:

@@ -21,30 +21,41 @@ import numpy as np
 from pydicom import uid
 
 from deepbrainprint.errors import BadStudy, Misconfigured, TryAgain
+from deepbrainprint.imaging import transcoding
 from deepbrainprint.imaging.contrast import COMPUTED, NOT_MAGNITUDE
-from deepbrainprint.imaging.geometry import measure
+from deepbrainprint.imaging.geometry import Frame
 from deepbrainprint.imaging.headers import ImageHeader, read_all
-from deepbrainprint.imaging.members import of_one_volume
-from deepbrainprint.imaging.pixeldata import PixelState
+from deepbrainprint.imaging.integrity import guard_pixels, guard_stack
+from deepbrainprint.imaging.members import is_tiled, of_one_volume, one_moment, stacks_of
+from deepbrainprint.imaging.placement import placed, straighten
 from deepbrainprint.records import AffineArray
 
 LONGEST_SECONDS = 600
 CANNOT_WRITE = 7  # exit status of dcm2niix
 SMALLEST_MM3 = 1e-6  # of a voxel
-LISTED = 8  # instance numbers that a message names
+RESAMPLED = ("_Tilt", "_Eq")  # in the names of what dcm2niix has interpolated
 FLAGS = (
     "-b", "y", "-ba", "y",  # sidecar without identity: it says what each volume is
     "-z", "n",  # written again, compressed, once the volume is chosen
     "-x", "i",  # neither crop nor rotate: reading reorients
+    "-m", "y",  # one volume even where names or timings wander from slice to slice
     "-d", "0", "-g", "i", "-c", "", "-w", "2", "-f", "volume",
 )  # fmt: skip
-READ_BY_DCM2NIIX = frozenset(
-    {
-        uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian,
-        uid.JPEGBaseline8Bit, uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless,
-        uid.JPEGLSNearLossless, uid.JPEG2000Lossless, uid.JPEG2000, uid.RLELossless,
-    }
-)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """One object for dcm2niix, and which of its frames are wanted, from one end of the stack."""
+
+    header: ImageHeader
+    frames: tuple[int, ...]
+
+    @property
+    def readable(self) -> bool:
+        """Whether dcm2niix may read the file as it is: it trusts the order of the frames."""
+        every = tuple(range(self.header.frames))
+        in_order = self.frames in {every, every[::-1]}
+        return in_order and self.header.transfer_syntax_uid in transcoding.READ_BY_DCM2NIIX
 
 
 @dataclass(frozen=True)
@@ -59,29 +70,40 @@ class Converted:
         """Values of Image Type, upper case."""
         return frozenset(str(kind).upper() for kind in self.sidecar.get("ImageType", ()))
 
+    @property
+    def resampled(self) -> bool:
+        """Whether dcm2niix has interpolated it."""
+        return any(mark in self.path.stem for mark in RESAMPLED)
+
 
 def convert_one(files: Sequence[Path], target: Path) -> None:
     """Write the structural volume of one series to `target` (….nii.gz), whole or not at all.
 
-    Of several volumes the largest that is magnitude and not computed is taken, of several in one
-    series the first. The file holds voxels and geometry, no text. A repeat gives the same file.
+    Where the header says where the slices lie, the volume is one frame at each place of the
+    largest stack of parallel slices, placed as the header says; a sheared stack (gantry tilt) is
+    straightened. Of several volumes the magnitude is taken before phase, the first echo of
+    gradient echoes, the last of spin echoes, the first time point. The file holds voxels and
+    geometry, no text. The same files in any order give the same bytes.
 
     Raises
     ------
     BadStudy
-        `no_pixels`, `truncated`, `missing_slices`, `unsupported` or `not_a_volume`.
+        `no_pixels`, `truncated`, `damaged_pixels`, `unsupported`, `missing_slices`,
+        `uneven_slices`, `mixed_orientations` or `not_a_volume`.
     TryAgain
         `conversion_slow`, `conversion_stopped` or `disk`: the machine, not the data.
 
     """
     headers = of_one_volume(read_all(files))
-    _guard_pixels(headers)
-    _guard_slices(headers)
+    guard_pixels(headers)
+    frames = _frames(headers)
+    sources = _sources(headers, frames)
+    _guard_syntax(sources)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="dbp-convert-") as scratch:
-            volumes = _run([header.path for header in headers], Path(scratch))
-            _write(_best(volumes, headers), target)
+            volumes = _run(sources, Path(scratch))
+            _write(*_best(volumes, headers, frames), target)
     except OSError as error:
         raise TryAgain(
             f"the volume cannot be written ({error.strerror or 'cut short'}): free the disk",
@@ -89,59 +111,45 @@ def convert_one(files: Sequence[Path], target: Path) -> None:
         ) from error
 
 
-def _guard_pixels(headers: Sequence[ImageHeader]) -> None:
-    absent = [header for header in headers if header.pixels is PixelState.ABSENT]
-    truncated = [header for header in headers if header.pixels is PixelState.TRUNCATED]
-    if not headers or len(absent) == len(headers):
-        raise BadStudy("the series holds no pixels: send its images", code="no_pixels")
-    if truncated:
+def _frames(headers: Sequence[ImageHeader]) -> list[Frame]:
+    """The slices of the volume in order; none where the header does not say where they lie."""
+    stacks = [] if is_tiled(headers) else stacks_of(headers)
+    if not stacks or min(stacks[0][0].header.spacing_mm) <= 0:
+        return []
+    volume = one_moment(stacks[0])
+    guard_stack(stacks, volume)
+    return volume
+
+
+def _sources(headers: Sequence[ImageHeader], frames: Sequence[Frame]) -> list[Source]:
+    if is_tiled(headers):
+        headers = headers[:1]  # each object is a volume
+    if not frames:
+        return [Source(header, tuple(range(header.frames))) for header in headers]
+    wanted: dict[Path, list[int]] = {}
+    for frame in frames:
+        wanted.setdefault(frame.header.path, []).append(frame.index)
+    by_path = {frame.header.path: frame.header for frame in frames}
+    found = [Source(by_path[path], tuple(indices)) for path, indices in wanted.items()]
+    return sorted(found, key=lambda source: source.header.instance_number)
+
+
+def _guard_syntax(sources: Sequence[Source]) -> None:
+    if foreign := {s.header.transfer_syntax_uid for s in sources} - transcoding.SUPPORTED:
         raise BadStudy(
-            f"series {headers[0].series_number}: pixels of {_instances(truncated)} end too early: "
-            "send the series again",
-            code="truncated",
-        )
-    if absent:
-        raise BadStudy(
-            f"series {headers[0].series_number}: {_instances(absent)} hold no pixels: "
-            "send the series again",
-            code="no_pixels",
+            f"series {sources[0].header.series_number}: transfer syntax "
+            f"{uid.UID(min(foreign)).name or '(none stated)'} cannot be read: send it uncompressed",
+            code="unsupported",
         )
 
 
-def _guard_slices(headers: Sequence[ImageHeader]) -> None:
-    if any("MOSAIC" in header.kinds for header in headers):
-        return  # each instance is a volume
-    geometry = measure(headers)
-    series = f"series {headers[0].series_number}"
-    if geometry.gaps:
-        gap, more = geometry.gaps[0], len(geometry.gaps) - 1
-        also = f" and in {more} more places" if more else ""
-        raise BadStudy(
-            f"{series}: slices are missing between {_frames(headers)} {gap.before} and {gap.after}"
-            f"{also}: send the series again",
-            code="missing_slices",
-        )
-    if geometry.known and len(headers) > 1 and geometry.slices == 1:
-        raise BadStudy(f"{series}: all slices lie in one place: no volume", code="not_a_volume")
-
-
-def _frames(headers: Sequence[ImageHeader]) -> str:
-    return "frames" if len(headers) == 1 else "instances"
-
-
-def _instances(headers: Sequence[ImageHeader]) -> str:
-    numbers = ", ".join(str(header.instance_number) for header in headers[:LISTED])
-    more = f" and {len(headers) - LISTED} more" if len(headers) > LISTED else ""
-    return f"instance {numbers}{more}" if len(headers) == 1 else f"instances {numbers}{more}"
-
-
-def _run(files: Sequence[Path], scratch: Path) -> list[Converted]:
-    """What dcm2niix makes of `files`; its words may quote the header, so they go nowhere."""
+def _run(sources: Sequence[Source], scratch: Path) -> list[Converted]:
+    """What dcm2niix makes of `sources`; its words may quote the header, so they go nowhere."""
     source, result = scratch / "dicom", scratch / "nifti"
     source.mkdir()
     result.mkdir()
-    for number, path in enumerate(files, start=1):
-        (source / f"{number:06d}.dcm").symlink_to(path.resolve())
+    for number, one in enumerate(sources, start=1):
+        _provide(one, source / f"{number:06d}.dcm")
     try:
         done = subprocess.run(
             [dcm2niix.bin, *FLAGS, "-o", str(result), str(source)],
@@ -163,6 +171,13 @@ def _run(files: Sequence[Path], scratch: Path) -> list[Converted]:
     return [Converted(path, _sidecar(path)) for path in sorted(result.glob("*.nii"))]
 
 
+def _provide(one: Source, path: Path) -> None:
+    if one.readable:
+        path.symlink_to(one.header.path.resolve())
+    else:
+        transcoding.rewrite(one.header, one.frames, path)
+
+
 def _sidecar(path: Path) -> dict[str, Any]:
     try:
         read = json.loads(path.with_suffix(".json").read_text(errors="replace"))
@@ -171,13 +186,28 @@ def _sidecar(path: Path) -> dict[str, Any]:
     return read if isinstance(read, dict) else {}
 
 
-def _best(volumes: Sequence[Converted], headers: Sequence[ImageHeader]) -> Any:
-    """The image to keep: magnitude before phase, measured before computed, then the largest."""
+def _best(
+    volumes: Sequence[Converted], headers: Sequence[ImageHeader], frames: Sequence[Frame]
+) -> tuple[Any, AffineArray]:
+    """The image to keep and its affine: magnitude before phase, measured before computed."""
     images = [(one, nib.load(one.path)) for one in volumes]
     fit = [(one, image) for one, image in images if _is_volume(image)]
-    if not fit:
-        raise _nothing(headers)
-    return max(fit, key=lambda pair: _fitness(*pair))[1]
+    if frames:
+        fit = [(one, image) for one, image in fit if not one.resampled]
+    found = [(_fitness(one, image), image, _affine(image, frames)) for one, image in fit]
+    known = [(fitness, image, affine) for fitness, image, affine in found if affine is not None]
+    if not known:
+        raise BadStudy(
+            f"series {headers[0].series_number}: the images form no 3-D volume: "
+            "send one volume of parallel slices",
+            code="not_a_volume",
+        )
+    _, image, affine = max(known, key=lambda one: one[0])
+    return image, affine
+
+
+def _affine(image: Any, frames: Sequence[Frame]) -> AffineArray | None:
+    return placed(image.shape, image.affine, frames) if frames else image.affine
 
 
 def _is_volume(image: Any) -> bool:
@@ -195,25 +225,12 @@ def _fitness(one: Converted, image: Any) -> tuple[bool, bool, int]:
     return not one.kinds & NOT_MAGNITUDE, not computed, int(np.prod(image.shape[:3]))
 
 
-def _nothing(headers: Sequence[ImageHeader]) -> BadStudy:
-    series = f"series {headers[0].series_number}"
-    foreign = {header.transfer_syntax_uid for header in headers} - READ_BY_DCM2NIIX
-    if foreign:
-        return BadStudy(
-            f"{series}: transfer syntax {uid.UID(min(foreign)).name} cannot be read: "
-            "send it uncompressed",
-            code="unsupported",
-        )
-    return BadStudy(f"{series}: the images form no 3-D volume", code="not_a_volume")
-
-
-def _write(image: Any, target: Path) -> None:
+def _write(image: Any, affine: AffineArray, target: Path) -> None:
     """Voxels and affine alone: dcm2niix fills the header's text fields from the DICOM header."""
-    stored = image.slicer[..., 0] if len(image.shape) == 4 else image
-    data = np.asanyarray(stored.dataobj)
-    if data.dtype == np.float64:  # scaled on the way in
-        data = data.astype(np.float32)
-    fresh = nib.Nifti1Image(data, image.affine)
+    stored = image.dataobj
+    data = np.asanyarray(stored.get_unscaled())
+    fresh = nib.Nifti1Image(*straighten(data[..., 0] if data.ndim == 4 else data, affine))
+    fresh.header.set_slope_inter(stored.slope, stored.inter)
     fresh.header.set_xyzt_units("mm")
     part = target.with_name(f".{target.name.removesuffix('.nii.gz')}.part.nii.gz")
     nib.save(fresh, part)

@@ -5,7 +5,6 @@ Positions and directions are DICOM's (LPS, mm), PS3.3 section C.7.6.2.1.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,8 +21,22 @@ Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Frame:
+    """One image of a series: its object, its number there from 0, and where it lies."""
+
+    header: ImageHeader
+    index: int
+    plane: Plane
+
+    @property
+    def number(self) -> int:
+        """The instance's number, or its own from 1 in a multi-frame object."""
+        return self.header.instance_number if self.header.frames == 1 else self.index + 1
+
+
+@dataclass(frozen=True)
 class Gap:
-    """Two neighbouring slices that are too far apart, by instance (or frame) number."""
+    """Two neighbouring slices that are too far apart or too close, by instance (frame) number."""
 
     before: int
     after: int
@@ -60,28 +73,24 @@ NOWHERE = Geometry(0, 0.0, 0, 0.0, (0.0, 0.0), (0.0, 0.0, 0.0), (), (), ())
 
 def measure(headers: Sequence[ImageHeader]) -> Geometry:
     """Geometry of the frames of `headers`; `known` is false when they say nothing of it."""
-    frames = [(plane, number) for h in headers for plane, number in _numbered(h)]
+    frames = frames_of(headers)
     if not frames:
         return NOWHERE
-    stacks = _parallel(frames)
-    largest = max(stacks, key=len)
-    first = headers[0]
-    return _measure(largest, first, orientations=len(stacks))
+    stacks = parallel(frames)
+    return measure_stack(max(stacks, key=len), orientations=len(stacks))
 
 
-def _numbered(header: ImageHeader) -> list[tuple[Plane, int]]:
-    """Each frame with its number: the instance's, or its own in a multi-frame object."""
-    if len(header.planes) == 1:
-        return [(header.planes[0], header.instance_number)]
-    return [(plane, number) for number, plane in enumerate(header.planes, start=1)]
+def frames_of(headers: Sequence[ImageHeader]) -> list[Frame]:
+    """Every frame of which the header says where it lies."""
+    return [Frame(h, index, plane) for h in headers for index, plane in enumerate(h.planes)]
 
 
-def _parallel(frames: Sequence[tuple[Plane, int]]) -> list[list[tuple[Plane, int]]]:
+def parallel(frames: Sequence[Frame]) -> list[list[Frame]]:
     """`frames` sorted into sets of parallel planes."""
-    stacks: list[list[tuple[Plane, int]]] = []
+    stacks: list[list[Frame]] = []
     for frame in frames:
         for stack in stacks:
-            if _is_parallel(frame[0], stack[0][0]):
+            if _is_parallel(frame.plane, stack[0].plane):
                 stack.append(frame)
                 break
         else:
@@ -89,48 +98,57 @@ def _parallel(frames: Sequence[tuple[Plane, int]]) -> list[list[tuple[Plane, int
     return stacks
 
 
+def places(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Parallel `frames` by where they lie along the normal, in order; several may share a place."""
+    across, found = normal(frames[0].plane), list[list[Frame]]()
+    last = -np.inf
+    for frame in sorted(frames, key=lambda frame: (height(frame, across), frame.number)):
+        if height(frame, across) - last > SAME_PLACE_MM:
+            found.append([])
+            last = height(frame, across)
+        found[-1].append(frame)
+    return found
+
+
+def height(frame: Frame, across: Numbers) -> float:
+    """Distance of a frame from the origin along `across`, mm."""
+    return float(across @ np.array(frame.plane.position))
+
+
+def normal(plane: Plane) -> Numbers:
+    """Unit vector (3,) across a plane, LPS."""
+    orientation = np.array(plane.orientation)
+    return np.cross(orientation[:3], orientation[3:])
+
+
 def _is_parallel(a: Plane, b: Plane) -> bool:
     return all(abs(x - y) <= PARALLEL for x, y in zip(a.orientation, b.orientation, strict=True))
 
 
-def _measure(
-    frames: Sequence[tuple[Plane, int]], first: ImageHeader, *, orientations: int
-) -> Geometry:
-    heights, numbers, repeats = _heights(frames)
+def measure_stack(frames: Sequence[Frame], *, orientations: int = 1) -> Geometry:
+    """Geometry of parallel `frames`."""
+    stack, first = places(frames), frames[0].header
+    across = normal(frames[0].plane)
+    heights = np.array([height(place[0], across) for place in stack])
     steps = np.diff(heights)
     step = float(np.median(steps)) if steps.size else first.thickness_mm
     down = first.matrix[0] * first.spacing_mm[0]
     along = first.matrix[1] * first.spacing_mm[1]
     return Geometry(
-        slices=len(heights),
-        volumes=repeats,
+        slices=len(stack),
+        volumes=float(np.median([len(place) for place in stack])),
         orientations=orientations,
         step_mm=step,
         spacing_mm=first.spacing_mm,
-        extent_mm=(down, along, len(heights) * step),
-        gaps=_gaps(steps, numbers, step),
-        corner=tuple(round(x, 1) for x in min(plane.position for plane, _ in frames)),
-        direction=tuple(round(x, 2) for x in frames[0][0].orientation),
+        extent_mm=(down, along, len(stack) * step),
+        gaps=_gaps(steps, [place[0].number for place in stack], step),
+        corner=tuple(round(x, 1) for x in min(frame.plane.position for frame in frames)),
+        direction=tuple(round(x, 2) for x in frames[0].plane.orientation),
     )
-
-
-def _heights(frames: Sequence[tuple[Plane, int]]) -> tuple[Numbers, list[int], float]:
-    """Distinct places along the normal in order, the number of a frame at each, frames at each."""
-    orientation = np.array(frames[0][0].orientation)
-    normal = np.cross(orientation[:3], orientation[3:])
-    along = sorted((float(normal @ np.array(plane.position)), n) for plane, n in frames)
-    places: list[tuple[float, int]] = []
-    counts: Counter[int] = Counter()
-    for height, number in along:
-        if not places or height - places[-1][0] > SAME_PLACE_MM:
-            places.append((height, number))
-        counts[len(places)] += 1
-    usual = float(np.median(list(counts.values())))
-    return np.array([height for height, _ in places]), [number for _, number in places], usual
 
 
 def _gaps(steps: Numbers, numbers: Sequence[int], step: float) -> tuple[Gap, ...]:
     if steps.size < 2 or step <= 0:
         return ()
-    wide = np.flatnonzero(steps > step * (1 + IRREGULAR)).tolist()
-    return tuple(Gap(numbers[i], numbers[i + 1], float(steps[i] / step)) for i in wide)
+    uneven = np.flatnonzero(np.abs(steps / step - 1) > IRREGULAR).tolist()
+    return tuple(Gap(numbers[i], numbers[i + 1], float(steps[i] / step)) for i in uneven)

@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,12 +22,13 @@ from deepbrainprint.imaging import values
 from deepbrainprint.imaging.pixeldata import PixelState, pixel_state
 from deepbrainprint.records import Contrast
 
+KEPT = 4096  # headers of files that have not changed
 TAGS = [
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
     "Modality", "ImageType", "ComplexImageComponent", "AcquisitionContrast",
     "ScanningSequence", "SequenceVariant", "SequenceName", "PulseSequenceName", "AngioFlag",
     "EchoPulseSequence", "EchoPlanarPulseSequence", "TimeOfFlightContrast", "PhaseContrast",
-    "SteadyStatePulseSequence",
+    "SteadyStatePulseSequence", "ScanOptions", "MagneticFieldStrength",
     "MRAcquisitionType", "EchoTime", "RepetitionTime", "InversionTime", "FlipAngle",
     "EchoTrainLength", "DiffusionBValue", "ContrastBolusAgent", "ContrastBolusAgentSequence",
     "AcquisitionNumber", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime",
@@ -38,26 +40,34 @@ TAGS = [
 HINTS = (
     (Contrast.LOCALIZER, r"locali[sz]|scout|survey"),
     (Contrast.DIFFUSION, r"dwi|dti|diff|adc"),
-    (Contrast.PERFUSION, r"perf|\basl\b"),
+    (Contrast.PERFUSION, r"perf|(?<![a-z])asl(?![a-z])"),
     (Contrast.FMRI, r"bold|fmri"),
     (Contrast.SWI, r"swi|t2.?star|t2\*"),
+    (Contrast.OTHER, r"(?<![a-z])(tof|mra|mrv|dir)(?![a-z])|angio|venogra|field.?map|b[01].?map"),
     (Contrast.FLAIR, r"flair|dark.?fluid|tirm"),
     (Contrast.T1W, r"t1|mp.?rage|spgr|bravo"),
     (Contrast.T2W, r"t2"),
-    (Contrast.PD, r"\bpdw?\b|proton"),
+    (Contrast.PD, r"(?<![a-z])pdw?(?![a-z])|proton"),
 )
 ELSEWHERE = re.compile(
     r"KNEE|SPINE|CHEST|THORAX|ABDOM|PELVIS|HEART|CARDIAC|BREAST|SHOULDER|HIP|ANKLE|FOOT|HAND|WRIST"
     r"|ELBOW|PROSTATE|LIVER|KIDNEY|UTERUS|\bLEG|\bARM|EXTREMITY|THIGH"
 )
 
+NO_AGENT = {"", "NO", "NONE", "N", "0", "NA", "N/A", "-", "FALSE", "WITHOUT", "OHNE", "SANS"}
+
 
 @dataclass(frozen=True)
 class Plane:
-    """Where one frame lies: corner (x, y, z) and row and column cosines (6,), LPS, mm."""
+    """Where one frame lies: corner (x, y, z) and row and column cosines (6,), LPS, mm.
+
+    With what tells it from other frames of its object, where that has several.
+    """
 
     position: tuple[float, ...]
     orientation: tuple[float, ...]
+    kinds: frozenset[str] = frozenset()  # Frame Type and Complex Image Component
+    echo_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,8 @@ class Pulse:
     inversion_ms: float | None
     flip_deg: float | None
     angiography: bool
+    inversions: int = 0  # times that the header lists
+    field_tesla: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,7 @@ class ImageHeader:
     transfer_syntax_uid: str
     modality: str
     kinds: frozenset[str]  # values of Image Type
+    normalised: bool  # the scanner has evened out the coils' sensitivity
     pulse: Pulse
     b_value: float | None
     enhanced: bool  # a contrast agent was given
@@ -100,6 +113,8 @@ class ImageHeader:
     pixels: PixelState
     hint: Contrast | None  # what the description suggests, never its text
     elsewhere: bool  # a body part other than the head is named
+    sop_class_uid: str = ""
+    colour: bool = False
 
 
 def read_all(files: Iterable[Path]) -> list[ImageHeader]:
@@ -119,7 +134,19 @@ def read_all(files: Iterable[Path]) -> list[ImageHeader]:
 
 
 def read(path: Path) -> ImageHeader | None:
-    """The facts of one file; None when it is no DICOM object of a series."""
+    """The facts of one file; None when it is no DICOM object of a series.
+
+    They are kept: a study is sorted and then converted, and its headers are read once for both.
+    """
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return _read_once(path, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=KEPT)
+def _read_once(path: Path, *_state: int) -> ImageHeader | None:
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's warnings quote values
@@ -145,6 +172,7 @@ def _read(path: Path, file: BinaryIO) -> ImageHeader | None:
         transfer_syntax_uid=str(dataset.file_meta.get("TransferSyntaxUID", "")),
         modality=values.text(dataset, "Modality").upper(),
         kinds=values.words(dataset, "ImageType") | values.words(dataset, "ComplexImageComponent"),
+        normalised=_is_normalised(dataset),
         pulse=_pulse(layers),
         b_value=values.number(layers, "DiffusionBValue"),
         enhanced=_agent_given(dataset),
@@ -158,6 +186,8 @@ def _read(path: Path, file: BinaryIO) -> ImageHeader | None:
         pixels=pixel_state(file, dataset, bits=matrix[0] * matrix[1] * frames * _bits(dataset)),
         hint=_hint(dataset),
         elsewhere=_elsewhere(dataset),
+        sop_class_uid=values.text(dataset, "SOPClassUID"),
+        colour=values.whole(dataset, "SamplesPerPixel", default=1) > 1,
     )
 
 
@@ -186,13 +216,23 @@ def _pulse(layers: Sequence[Dataset]) -> Pulse:
         inversion_ms=values.positive(layers, "InversionTime", "InversionTimes"),
         flip_deg=values.positive(layers, "FlipAngle"),
         angiography=_shows_vessels(layers),
+        inversions=len(values.numbers(layers, "InversionTimes", "InversionTime")),
+        field_tesla=_field(layers),
     )
 
 
 def _shows_vessels(layers: Sequence[Dataset]) -> bool:
     stated = ("TimeOfFlightContrast", "PhaseContrast")
     flow = any("YES" in values.first_words(layers, keyword) for keyword in stated)
-    return flow or "Y" in values.words(layers[0], "AngioFlag")
+    options = values.words(layers[0], "ScanOptions")  # GE writes VASCTOF_GEMS
+    vascular = any("TOF" in option or "VASC" in option for option in options)
+    return flow or vascular or "Y" in values.words(layers[0], "AngioFlag")
+
+
+def _field(layers: Sequence[Dataset]) -> float | None:
+    """Strength in tesla; some scanners write gauss (30000)."""
+    strength = values.positive(layers, "MagneticFieldStrength")
+    return strength / 10_000 if strength and strength > 100 else strength
 
 
 def _scanning(layers: Sequence[Dataset]) -> frozenset[str]:
@@ -230,7 +270,11 @@ def _frame_plane(group: Dataset, orientation: tuple[float, ...]) -> Plane:
     turn = values.numbers(
         values.items(group, "PlaneOrientationSequence"), "ImageOrientationPatient"
     )
-    return Plane(position, turn or orientation)
+    kinds = frozenset[str]()
+    for kind in values.items(group, "MRImageFrameTypeSequence"):
+        kinds |= values.words(kind, "FrameType") | values.words(kind, "ComplexImageComponent")
+    echo_ms = values.positive(values.items(group, "MREchoSequence"), "EffectiveEchoTime")
+    return Plane(position, turn or orientation, kinds, echo_ms)
 
 
 def _spacing(layers: Sequence[Dataset]) -> tuple[float, float]:
@@ -239,7 +283,7 @@ def _spacing(layers: Sequence[Dataset]) -> tuple[float, float]:
 
 
 def _agent_given(dataset: Dataset) -> bool:
-    named = values.text(dataset, "ContrastBolusAgent").upper() not in {"", "NO", "NONE", "N", "0"}
+    named = values.text(dataset, "ContrastBolusAgent").upper() not in NO_AGENT
     return named or bool(values.items(dataset, "ContrastBolusAgentSequence"))
 
 
@@ -248,6 +292,15 @@ def _acquisition(dataset: Dataset) -> str:
     if not moment and values.text(dataset, "AcquisitionTime"):
         moment = values.text(dataset, "AcquisitionDate") + values.text(dataset, "AcquisitionTime")
     return moment and f"{moment}/{values.whole(dataset, 'AcquisitionNumber')}"
+
+
+def _is_normalised(dataset: Dataset) -> bool:
+    """Siemens' NORM, in Image Type or, since XA, in the frames' private copy of it."""
+    kinds = values.words(dataset, "ImageType")
+    for frame in values.items(dataset, "PerFrameFunctionalGroupsSequence")[:1]:
+        for group in values.private_items(frame, 0x0021, 0xFE):
+            kinds |= values.private_words(group, 0x0021, 0x75)
+    return "NORM" in kinds
 
 
 def _hint(dataset: Dataset) -> Contrast | None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ FWHM = 2.355  # width at half height of a Gaussian, in standard deviations
 RIM_MM = 10.0  # how far around the brain points are compared
 RADIUS = 60.0  # mm: makes one unit of a matrix parameter move the cortex as far as one mm does
 
-SIMILAR, AFFINE = 7, 12  # leading parameters that a stage may change
+RIGID, SIMILAR, AFFINE = 6, 7, 12  # leading parameters that a stage may change
 
 
 def _generators() -> Vector:
@@ -62,11 +62,14 @@ REACH = [(-200.0, 200.0)] * 3 + [(-3.2 * RADIUS, 3.2 * RADIUS)] * 3 + [(-RADIUS,
 
 @dataclass(frozen=True)
 class Prior:
-    """What is known of the transform before looking. Weights are in nats per unit squared."""
+    """What is known of scale and shape before looking: one figure for each of the generators 3…8.
 
-    scale: float = 0.0  # expected coefficient of the scale generator: √3 · log of the scale
-    scale_weight: float = 0.5
-    shape_weight: float = 4.0  # of stretch and shear together
+    `expected` are coefficients, that of the scale √3 times its logarithm; weights are in nats per
+    unit squared.
+    """
+
+    expected: tuple[float, ...] = (0.0,) * 6
+    weights: tuple[float, ...] = (0.0,) * 6
     outline_weight: float = 0.7
 
 
@@ -86,6 +89,10 @@ class Source:
     values: FloatArray
     shape: tuple[int, int, int]
     world_to_voxel: AffineArray
+
+    def turned(self, turn: AffineArray) -> Source:
+        """The same scan for a world that `turn` (4, 4) takes to the scan's."""
+        return replace(self, world_to_voxel=self.world_to_voxel @ turn)
 
 
 def thinned(volume: Volume, mask: MaskArray) -> tuple[Volume, FloatArray]:
@@ -248,10 +255,8 @@ class Problem:
         return np.concatenate([by_mm.sum(axis=0), np.tensordot(GENERATORS, pulled, 2) / RADIUS])
 
     def _penalty(self, parameters: Vector) -> tuple[float, Vector]:
-        weight = np.zeros(12)
-        weight[6], weight[7:] = self.prior.scale_weight, self.prior.shape_weight
-        gap = parameters / RADIUS
-        gap[6] -= self.prior.scale
+        weight = np.concatenate([np.zeros(RIGID), self.prior.weights])
+        gap = parameters / RADIUS - np.concatenate([np.zeros(RIGID), self.prior.expected])
         return float(weight @ gap**2), 2 * weight * gap / RADIUS
 
     def solve(self, start: Vector, free: int, iterations: int) -> tuple[float, Vector]:

@@ -1,8 +1,9 @@
-"""Sorting the instances of a study into series, and choosing the one to fingerprint."""
+"""Sorting the instances of a study into series, and choosing those to fingerprint."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -10,10 +11,11 @@ from pathlib import Path
 import structlog
 
 from deepbrainprint.errors import NotApplicable
-from deepbrainprint.imaging.contrast import Opinion, classify, weigh
+from deepbrainprint.imaging.contrast import classify, weigh
 from deepbrainprint.imaging.geometry import Geometry, measure
 from deepbrainprint.imaging.headers import ImageHeader, read_all
 from deepbrainprint.imaging.members import of_one_volume
+from deepbrainprint.imaging.opinion import Opinion
 from deepbrainprint.imaging.pixeldata import PixelState
 from deepbrainprint.imaging.usability import judge
 from deepbrainprint.records import Contrast, SeriesChoice
@@ -23,8 +25,33 @@ log = structlog.get_logger()
 PREFERRED = (Contrast.T1W, Contrast.T1W_ENHANCED, Contrast.FLAIR, Contrast.T2W, Contrast.PD)
 UNSURE = 0.4  # less confidence than this comes after everything surer
 NAMED = 12  # series that a refusal lists one by one
+MOST, MOST_OF_ONE = 6, 2  # series of a study, and of one contrast, that are fingerprinted
 
 Found = list[tuple[SeriesChoice, list[Path]]]
+
+
+class Quota:
+    """How many series of a study may still be used, in all and of each contrast."""
+
+    def __init__(self) -> None:
+        self._used: Counter[Contrast] = Counter()
+
+    @property
+    def unused(self) -> bool:
+        """Whether no series was used."""
+        return not self._used
+
+    def refusal(self, contrast: Contrast) -> str:
+        """Why no further series of this contrast is used; empty when one may be."""
+        if self._used.total() >= MOST:
+            return f"not needed: {MOST} better series are used"
+        if self._used[contrast] >= MOST_OF_ONE:
+            return f"not needed: {MOST_OF_ONE} better {contrast} series are used"
+        return ""
+
+    def take(self, contrast: Contrast) -> None:
+        """Count a series that is used."""
+        self._used[contrast] += 1
 
 
 @dataclass(frozen=True)
@@ -58,18 +85,42 @@ def sort(files: Sequence[Path]) -> Found:
     return [(_choice(one), [h.path for h in one.members]) for one in _without_repeats(found)]
 
 
-def choose(found: Found) -> tuple[SeriesChoice, list[Path]]:
-    """The most useful series of what `sort` found.
+def usable(found: Found) -> Found:
+    """The series of what `sort` found that can be fingerprinted, the most useful first.
 
-    Raises NotApplicable with code `no_brain_series` when none is usable, with a reason for each.
+    Raises NotApplicable with code `no_brain_series` when there is none, with a reason for each.
     """
-    if found and found[0][0].usable:
-        return found[0]
+    if fit := [(choice, members) for choice, members in found if choice.usable]:
+        return fit
     raise NotApplicable(
         f"no series shows a whole head in a usable contrast ({_reasons(found)}): "
         "send a structural brain MRI",
         code="no_brain_series",
     )
+
+
+def choose(found: Found) -> tuple[SeriesChoice, list[Path]]:
+    """The first of `usable`."""
+    return usable(found)[0]
+
+
+def without_twins(found: Found, pixels: Mapping[str, Hashable]) -> Found:
+    """Of series with the same pixels only the most useful stays usable, the others say why.
+
+    `pixels` maps a series UID to what only series with its pixels share.
+    """
+    first: dict[Hashable, int] = {}
+    kept, twins = [], []
+    for choice, members in found:
+        key = pixels.get(choice.series_uid)
+        if choice.usable and key is not None and key in first:
+            reason = f"same pixels as series {first[key]}; {choice.reason}"
+            twins.append((replace(choice, usable=False, reason=reason), members))
+            continue
+        if choice.usable and key is not None:
+            first[key] = choice.series_number
+        kept.append((choice, members))
+    return [*kept, *twins]
 
 
 def choose_files(files: Sequence[Path]) -> tuple[SeriesChoice, list[Path]]:
@@ -80,12 +131,16 @@ def choose_files(files: Sequence[Path]) -> tuple[SeriesChoice, list[Path]]:
 def _series(headers: Sequence[ImageHeader]) -> Series:
     members = of_one_volume(headers)
     geometry = measure(members)
-    evidence = weigh(members, geometry)
+    echoes = {h.pulse.echo_ms for h in headers if h.pulse.echo_ms is not None}
+    evidence = weigh(members, geometry, echoes=max(1, len(echoes)))
     return Series(tuple(members), len(headers), geometry, judge(classify(evidence), evidence))
 
 
 def _usefulness(one: Series) -> tuple[object, ...]:
-    """Sort key: usable, sure, whole; then contrast; then 3D, fine, sure; then series number."""
+    """Sort key: usable, whole, sure; then contrast; then 3D, fine, sure, normalised; then number.
+
+    Normalised: the shading of the receive coils is taken out, which helps stripping.
+    """
     opinion = one.opinion
     return (
         not opinion.usable,
@@ -95,6 +150,7 @@ def _usefulness(one: Series) -> tuple[object, ...]:
         not one.first.pulse.volumetric,
         round(one.geometry.voxel_ml, 4),
         -opinion.confidence,
+        not one.first.normalised,
         one.first.series_number,
         one.first.series_uid,
     )

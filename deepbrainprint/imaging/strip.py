@@ -1,31 +1,83 @@
-"""Finding the brain in a head: deepbet's mask, and whether it can be a brain at all.
+"""Finding the brain in a head, or keeping the outline that a stripped scan came with.
 
-deepbet (Fisch et al., Comput Biol Med 2024; MIT) was trained on T1-weighted adults. It sees
-percentiles and shapes rather than tissue values, and also finds the brain on the T2w and FLAIR
-scans it was tried on here; what it misses, the plausibility check and the alignment must catch.
+deepbet (`imaging.deepbet`) was trained on T1-weighted adults. It sees percentiles and shapes rather
+than tissue values, and also finds the brain in other contrasts; a site may put SynthStrip in its
+place (`imaging.synthstrip`). What either misses, `imaging.plausibility` and the alignment catch.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from deepbrainprint.errors import NotApplicable
-from deepbrainprint.imaging.volume import voxel_ml
+from deepbrainprint.imaging import deepbet, outline
+from deepbrainprint.imaging.outline import dice as dice  # noqa: PLC0414 — read from here too
+from deepbrainprint.imaging.volume import spacing
 from deepbrainprint.records import MaskArray, Volume
 
-if TYPE_CHECKING:
-    from deepbet import BrainExtraction
+# From an infant, or a child's brain of which a slab is missing, to larger than any adult's.
+SMALLEST_ML, LARGEST_ML = 250.0, 2300.0
+AGREEMENT = 0.9  # Dice above which a supplied outline and what was found are the same brain
+TIGHT = 0.96  # Dice below which a supplied outline holds more than the brain
+SAME_VISIT = 0.93  # Dice above which two contrasts of one visit have the same outline
 
-# From an infant, or an adult's brain of which a slab is missing, to larger than any adult's.
-SMALLEST_ML, LARGEST_ML = 450.0, 2300.0
-AGREEMENT = 0.9  # Dice above which what is not zero and what deepbet found are the same brain
+CUT_MM2 = 100.0  # of brain on the outermost plane: the field of view cuts it off
+BEYOND_MM = 40.0  # how far a head is made to go on beyond the cut
+
+Stripper = Callable[[Volume], MaskArray]
 
 
-def brain_mask(volume: Volume) -> MaskArray:
+class Source(StrEnum):
+    """Where the mask of a scan is from."""
+
+    OWN = "own"
+    CARRIED = "carried"  # from a better scan of the same visit
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of two masks for a scan, and one sentence that says why."""
+
+    mask: MaskArray
+    source: Source
+    reason: str
+
+
+def found_by_deepbet(volume: Volume) -> MaskArray:
+    """Return where deepbet sees the brain in `volume`.
+
+    It closes a brain that the field of view cuts off like a dome: then the outermost planes are
+    repeated beyond the cut, so that it sees a head that goes on, and looks again.
+    """
+    found = deepbet.brain(volume.data)
+    ends = _cut_off(found, volume)
+    if not any(max(pair) for pair in ends):
+        return found
+    longer = deepbet.brain(np.pad(volume.data, ends, mode="edge"))
+    inner = (slice(a, a + n) for (a, _), n in zip(ends, found.shape, strict=True))
+    return longer[tuple(inner)].copy()
+
+
+@functools.cache
+def chosen(synthstrip_path: Path | None) -> Stripper:
+    """Return what finds brains: SynthStrip with the weights in a file, or deepbet without one.
+
+    Misconfigured when the file does not hold SynthStrip's weights.
+    """
+    if synthstrip_path is None:
+        return found_by_deepbet
+    from deepbrainprint.imaging import synthstrip  # noqa: PLC0415 — few sites have it
+
+    return synthstrip.stripper(synthstrip_path)
+
+
+def brain_mask(volume: Volume, strip: Stripper = found_by_deepbet) -> MaskArray:
     """Return where the brain is in `volume`, the skull there or already taken off.
 
     Raises
@@ -34,14 +86,12 @@ def brain_mask(volume: Volume) -> MaskArray:
         `not_a_brain` when nothing was found, or something too small or too large.
 
     """
-    found = _deepbet(volume)
-    bare = foreground(volume)
+    found, bare = strip(volume), foreground(volume)
     if bare is not None and (dice(found, bare) >= AGREEMENT or not plausible(found, volume)):
-        return bare  # already stripped: keep the outline it came with
+        found = _trimmed(bare, found)
     if not plausible(found, volume):
-        millilitres = found.sum() * voxel_ml(volume.affine)
         raise NotApplicable(
-            f"no brain found: the mask holds {millilitres:.0f} ml, "
+            f"no brain found: the mask holds {outline.millilitres(found, volume.affine):.0f} ml, "
             f"a brain {SMALLEST_ML:.0f} to {LARGEST_ML:.0f} ml",
             code="not_a_brain",
         )
@@ -50,41 +100,50 @@ def brain_mask(volume: Volume) -> MaskArray:
 
 def plausible(mask: MaskArray, volume: Volume) -> bool:
     """Say whether `mask` has the size of a brain."""
-    return bool(SMALLEST_ML <= mask.sum() * voxel_ml(volume.affine) <= LARGEST_ML)
+    return SMALLEST_ML <= outline.millilitres(mask, volume.affine) <= LARGEST_ML
 
 
 def foreground(volume: Volume) -> MaskArray | None:
-    """Return the largest part of what is not zero, if the image looks stripped of its skull.
+    """Return what is not background, if the image looks stripped of its skull.
 
-    It does when its background is exactly zero and the rest has the size of a brain.
+    It does when its background is one value and the rest has the size of a brain.
     """
-    parts, count = ndimage.label(volume.data != 0)
-    if count == 0:
-        return None
-    largest = np.argmax(np.bincount(parts.ravel())[1:]) + 1
-    mask: MaskArray = ndimage.binary_fill_holes(parts == largest)
-    return mask if plausible(mask, volume) and mask.mean() < 0.9 else None
+    mask = outline.supplied(volume.data)
+    return mask if mask is not None and plausible(mask, volume) else None
 
 
-def dice(first: MaskArray, second: MaskArray) -> float:
-    """Return the overlap of two masks, 0…1."""
-    total = int(first.sum()) + int(second.sum())
-    return 2.0 * float((first & second).sum()) / total if total else 0.0
+def better_of(own: MaskArray, carried: MaskArray, scan: Volume) -> Choice:
+    """Choose between a scan's `own` mask and one `carried` over from a T1w scan of the visit.
+
+    The T1w mask wins where the two disagree: deepbet was trained on T1w, and two outlines of one
+    brain in one visit agree.
+    """
+    if not plausible(carried, scan):
+        return Choice(own, Source.OWN, "the T1w scan's mask lies outside this scan")
+    if not plausible(own, scan):
+        return Choice(carried, Source.CARRIED, "no brain was found in this scan by itself")
+    overlap = dice(own, carried)
+    if overlap < SAME_VISIT:
+        reason = f"its own mask overlaps the T1w scan's by a Dice of {overlap:.2f} only"
+        return Choice(carried, Source.CARRIED, reason)
+    return Choice(own, Source.OWN, f"its own mask overlaps the T1w scan's by {overlap:.2f}")
 
 
-def _deepbet(volume: Volume) -> MaskArray:
-    """Run deepbet; an empty mask where it finds nothing at all."""
-    model = _model()
-    try:
-        soft = model.run_model(volume.data.copy())
-        mask = model.postprocess(soft > 0.5)
-    except (AssertionError, ValueError):  # its way to say that there is no foreground
-        return np.zeros(volume.data.shape, dtype=bool)
-    return np.asarray(mask, dtype=bool)
+def _cut_off(found: MaskArray, volume: Volume) -> list[tuple[int, int]]:
+    """How many planes to add before and after along each axis: where the brain meets the edge."""
+    size = spacing(volume.affine)
+    ends = []
+    for axis in range(3):
+        planes = found.sum(axis=tuple(a for a in range(3) if a != axis))
+        pixel = float(np.prod(np.delete(size, axis)))  # mm²
+        more = int(np.ceil(BEYOND_MM / size[axis]))
+        before, after = (more * int(planes[end] * pixel > CUT_MM2) for end in (0, -1))
+        ends.append((before, after))
+    return ends
 
 
-@functools.cache
-def _model() -> BrainExtraction:
-    from deepbet import BrainExtraction  # noqa: PLC0415 — brings torch, seconds to import
-
-    return BrainExtraction(no_gpu=True)
+def _trimmed(bare: MaskArray, found: MaskArray) -> MaskArray:
+    """Return a supplied outline, without what it holds beyond the brain `found` in it."""
+    if AGREEMENT <= dice(found, bare) < TIGHT:
+        return outline.filled(outline.largest(bare & found))
+    return bare

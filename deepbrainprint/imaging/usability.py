@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deepbrainprint.imaging.contrast import Evidence, Opinion
+from deepbrainprint.imaging.opinion import Evidence, Opinion
 from deepbrainprint.imaging.pixeldata import PixelState
 from deepbrainprint.records import Contrast
 
-HEAD_MM = 90.0  # a volume that is shorter in any direction does not hold an adult's brain
+HEAD_MM = 90.0  # a volume that is shorter in the plane, or
+LEAST_MM = 70.0  # across the slices, holds too little of a brain
 COARSEST_MM = 4.0  # in the plane
+OPPOSED = frozenset({"OPP_PHASE", "OPPOSED_PHASE", "OUT_PHASE", "OUTPHASE", "OP"})  # of Dixon
 STRUCTURAL = frozenset(
     {Contrast.T1W, Contrast.T1W_ENHANCED, Contrast.T2W, Contrast.FLAIR, Contrast.PD}
 )
@@ -31,7 +33,7 @@ def _refusal(evidence: Evidence) -> str:
     geometry = evidence.geometry
     if not geometry.known:
         return "the header does not say where the slices lie"
-    if min(geometry.extent_mm) < HEAD_MM:
+    if min(geometry.extent_mm[:2]) < HEAD_MM or geometry.extent_mm[2] < LEAST_MM:
         covered = " × ".join(f"{edge:.0f}" for edge in geometry.extent_mm)
         return f"{covered} mm covered by {geometry.slices} slices is less than a head"
     if max(geometry.spacing_mm) > COARSEST_MM:
@@ -40,7 +42,10 @@ def _refusal(evidence: Evidence) -> str:
 
 
 def _doubts(evidence: Evidence) -> list[str]:
+    covered = evidence.geometry.extent_mm[2]
     doubts = {
+        f"part of a head: {covered:.0f} mm across the slices": covered < HEAD_MM,
+        "fat against water: dark edges": bool(evidence.kinds & OPPOSED),
         "marked as derived": "DERIVED" in evidence.kinds,
         "another body part is named": evidence.first.elsewhere,
         "the description suggests a localizer": evidence.hint is Contrast.LOCALIZER,

@@ -45,6 +45,18 @@ def first_words(layers: Iterable[Dataset], keyword: str) -> frozenset[str]:
     return next((found for layer in layers if (found := words(layer, keyword))), frozenset())
 
 
+def private_items(dataset: Dataset, group: int, element: int) -> list[Dataset]:
+    """Items of a private sequence, `element` within whatever block its creator reserved."""
+    value = _private(dataset, group, element)
+    return list(value) if isinstance(value, pydicom.Sequence) else []
+
+
+def private_words(dataset: Dataset, group: int, element: int) -> frozenset[str]:
+    """`words` of a private element, `element` within whatever block its creator reserved."""
+    parts = (str(part).upper().strip("\0 ") for part in _parts(_private(dataset, group, element)))
+    return frozenset(parts) - {""}
+
+
 def numbers(layers: Iterable[Dataset], *keywords: str) -> tuple[float, ...]:
     """The first value that holds finite numbers and nothing else."""
     for layer in layers:
@@ -76,6 +88,17 @@ def _value(dataset: Dataset, keyword: str) -> Any:
         return dataset.get(keyword)
     except BROKEN:
         return None
+
+
+def _private(dataset: Dataset, group: int, element: int) -> Any:
+    """PS3.5 section 7.8.1: the block is the upper byte of the element number, 10 to FF."""
+    for tag in dataset.keys():  # noqa: SIM118 — iterating a Dataset decodes every element
+        if tag.group == group and tag.element > 0xFFF and tag.element & 0xFF == element:
+            try:
+                return dataset[tag].value
+            except BROKEN:
+                return None
+    return None
 
 
 def _parts(value: Any) -> list[Any]:

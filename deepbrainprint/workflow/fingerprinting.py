@@ -1,12 +1,11 @@
-"""One scan on its own: from a NIfTI file or a DICOM folder to a fingerprint, no database."""
+"""One input on its own: a NIfTI file or a DICOM folder to fingerprints, no database."""
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import exp
 from pathlib import Path
 from typing import Any
 
@@ -14,68 +13,159 @@ import numpy as np
 
 from deepbrainprint.encoder.runtime import Encoder, open_encoder
 from deepbrainprint.errors import BadStudy
-from deepbrainprint.imaging import brain, convert, series, slices, volume
+from deepbrainprint.imaging import brain, convert, series, slices, strip, volume
 from deepbrainprint.imaging.alignment import Alignment
-from deepbrainprint.linkage.calibration import Calibration
-from deepbrainprint.records import ByteArray, Contrast, Fingerprint, Volume
+from deepbrainprint.imaging.brain import Verdict
+from deepbrainprint.imaging.strip import Stripper
+from deepbrainprint.records import ByteArray, Contrast, Fingerprint, SeriesChoice, Volume
 from deepbrainprint.settings import Settings
+from deepbrainprint.workflow.converting import none_left
 
 
 @dataclass(frozen=True)
 class FingerprintedScan:
-    """A scan, its aligned brain and its fingerprint."""
+    """A scan, its aligned brain and its fingerprint; `series` is None for a NIfTI file."""
 
-    path: Path
+    series: SeriesChoice | None
     alignment: Alignment
+    verdict: Verdict
+    reasons: tuple[str, ...]
     fingerprint: Fingerprint
 
-    def summary(self) -> dict[str, Any]:
-        """What a person wants to see of it in one line."""
-        return {
-            "brain ml": self.alignment.mask_ml,
-            "residual": self.alignment.residual,
-            "encoder": self.fingerprint.encoder_version,
-            "digest": self.fingerprint.input_digest[:12],
-        }
+    @property
+    def low_quality(self) -> bool:
+        """Whether it says too little to be decided on alone."""
+        return "low_quality" in self.reasons
+
+    @property
+    def number(self) -> int | None:
+        """The series number."""
+        return self.series.series_number if self.series else None
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """What two scans say about being of one person."""
+class Tools:
+    """What makes fingerprints: the encoder, and what finds the brain in a head."""
 
-    words: str
-    similarity: float
-    llr: float
-    probability: float
-    same_contrast: bool
-    link_above: float
-    new_below: float
-    encoder_version: str
+    encoder: Encoder
+    strip: Stripper
+
+
+@dataclass(frozen=True)
+class FingerprintedInput:
+    """All scans of one input that can be used, the best first, and why the others were left out."""
+
+    path: Path
+    scans: tuple[FingerprintedScan, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def best(self) -> FingerprintedScan:
+        """The scan that stands for the input."""
+        return self.scans[0]
+
+    def summary(self) -> dict[str, Any]:
+        """What a person wants to see of it in one line."""
+        best = self.best
+        return {
+            "series": len(self.scans),
+            "brain ml": best.alignment.mask_ml,
+            "residual": best.alignment.residual,
+            "encoder": best.fingerprint.encoder_version,
+            "digest": best.fingerprint.input_digest[:12],
+        }
+
+
+Named = tuple[SeriesChoice | None, Volume]
 
 
 def fingerprint_all(
     settings: Settings, paths: Sequence[Path]
-) -> tuple[list[FingerprintedScan], dict[str, str]]:
+) -> tuple[list[FingerprintedInput], dict[str, str]]:
     """Fingerprints of what can be used, and for each of the rest the reason."""
-    encoder = open_encoder(settings.encoder_path)
-    made: list[FingerprintedScan] = []
+    tools = open_tools(settings)
+    made: list[FingerprintedInput] = []
     refused: dict[str, str] = {}
     for path in paths:
         try:
-            made.append(fingerprint(path, encoder))
+            made.append(fingerprint(path, tools))
         except BadStudy as error:
             refused[str(path)] = str(error)
     return made, refused
 
 
-def fingerprint(
-    path: Path, encoder: Encoder, contrast: Contrast | None = None
-) -> FingerprintedScan:
-    """Fingerprint of a NIfTI file or DICOM folder. BadStudy when it cannot be used."""
-    scan, stated = _read(path)
-    alignment = brain.extract(scan)
-    made = encode(alignment.brain, encoder, contrast or stated)
-    return FingerprintedScan(path, alignment, made)
+def open_tools(settings: Settings) -> Tools:
+    """What the settings name."""
+    return Tools(open_encoder(settings.encoder_path), strip.chosen(settings.synthstrip_path))
+
+
+def fingerprint(path: Path, tools: Tools, contrast: Contrast | None = None) -> FingerprintedInput:
+    """Fingerprints of a NIfTI file or of each usable series of a DICOM folder.
+
+    `contrast` is for a file that says none. BadStudy when nothing of it can be used.
+    """
+    refusals: list[BadStudy] = []
+    if path.is_dir():
+        with tempfile.TemporaryDirectory(prefix="dbp-fingerprint-") as scratch:
+            scans = _examined(_volumes(path, Path(scratch), refusals), tools, refusals, contrast)
+    else:
+        scans = _examined(iter([(None, volume.read(path))]), tools, refusals, contrast)
+    if not scans:
+        raise none_left(refusals)
+    return FingerprintedInput(path, tuple(scans), tuple(str(error) for error in refusals))
+
+
+def _volumes(folder: Path, scratch: Path, refusals: list[BadStudy]) -> Iterator[Named]:
+    """Each usable series as a volume, converted when it is asked for."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    quota = series.Quota()
+    for number, (choice, members) in enumerate(series.usable(series.sort(files))):
+        if quota.refusal(choice.contrast):
+            continue
+        native = scratch / f"{number}.nii.gz"
+        try:
+            convert.convert_one(members, native)
+            scan = volume.read(native)
+        except BadStudy as error:
+            refusals.append(error)
+            continue
+        quota.take(choice.contrast)
+        yield choice, scan
+
+
+def _examined(
+    volumes: Iterator[Named],
+    tools: Tools,
+    refusals: list[BadStudy],
+    contrast: Contrast | None,
+) -> list[FingerprintedScan]:
+    """Fingerprints of the scans of one visit that are brains; the same pixels count once."""
+    choices: list[SeriesChoice | None] = []
+    made: dict[str, FingerprintedScan] = {}
+    for number, found in enumerate(brain.examine_visit(_scans(volumes, choices), tools.strip)):
+        choice = choices[number]
+        if found.alignment is None or found.verdict is Verdict.FAIL:
+            refusals.append(_refusal(choice, BadStudy(found.reasons[0], code=found.code)))
+            continue
+        stated = contrast or (choice.contrast if choice else Contrast.OTHER)
+        encoded = encode(found.alignment.brain, tools.encoder, stated)
+        scan = FingerprintedScan(choice, found.alignment, found.verdict, found.reasons, encoded)
+        twin = made.setdefault(encoded.input_digest, scan)
+        if twin is not scan:
+            refusals.append(_refusal(choice, BadStudy(f"same pixels as series {twin.number}")))
+    return list(made.values())
+
+
+def _scans(volumes: Iterator[Named], choices: list[SeriesChoice | None]) -> Iterator[Volume]:
+    for choice, scan in volumes:
+        choices.append(choice)
+        yield scan
+
+
+def _refusal(choice: SeriesChoice | None, error: BadStudy) -> BadStudy:
+    if choice is None:
+        return error
+    return BadStudy(f"series {choice.series_number}: {error}", code=error.code)
 
 
 def encode(aligned: ByteArray, encoder: Encoder, contrast: Contrast) -> Fingerprint:
@@ -90,81 +180,38 @@ def digest_of(views: ByteArray) -> str:
     return hashlib.sha256(np.ascontiguousarray(views).tobytes()).hexdigest()
 
 
-def compare(
-    settings: Settings,
-    paths: tuple[Path, Path],
-    *,
-    contrasts: tuple[Contrast | None, Contrast | None] = (None, None),
-    png: Path | None = None,
-) -> Comparison:
-    """Whether two scans show one person. BadStudy when either cannot be used."""
-    encoder = open_encoder(settings.encoder_path)
-    a, b = (
-        fingerprint(path, encoder, contrast)
-        for path, contrast in zip(paths, contrasts, strict=True)
-    )
-    if png is not None:
-        slices.compare_picture(a.alignment.brain, b.alignment.brain, png)
-    return _weigh(a.fingerprint, b.fingerprint, Calibration.from_json(encoder.calibration))
-
-
-def _weigh(a: Fingerprint, b: Fingerprint, calibration: Calibration) -> Comparison:
-    similarity = float(a.vector @ b.vector)
-    same = a.contrast is b.contrast and a.contrast is not Contrast.OTHER
-    llr = calibration.llr(similarity, same_contrast=same)
-    return Comparison(
-        words=_words(llr, calibration),
-        similarity=similarity,
-        llr=llr,
-        probability=1.0 / (1.0 + exp(-llr)),
-        same_contrast=same,
-        link_above=calibration.link_above,
-        new_below=calibration.new_below,
-        encoder_version=a.encoder_version,
-    )
-
-
-def _words(llr: float, calibration: Calibration) -> str:
-    if llr >= calibration.link_above:
-        return "The same person."
-    if llr < calibration.new_below:
-        return "Two different people."
-    return "Not sure: a person should look."
-
-
-def save(made: Sequence[FingerprintedScan], path: Path) -> None:
-    """Write the vectors (n, 512) and what they belong to as one .npz file."""
+def save(made: Sequence[FingerprintedInput], path: Path) -> None:
+    """Write the vectors (n, 512) of the best scans and what they belong to as one .npz file."""
+    best = [one.best.fingerprint for one in made]
     np.savez_compressed(
         path,
-        vectors=np.stack([f.fingerprint.vector for f in made]) if made else np.empty((0, 512)),
-        paths=np.array([str(f.path) for f in made]),
-        contrasts=np.array([f.fingerprint.contrast.value for f in made]),
-        encoder_versions=np.array([f.fingerprint.encoder_version for f in made]),
+        vectors=np.stack([f.vector for f in best]) if best else np.empty((0, 512)),
+        paths=np.array([str(one.path) for one in made]),
+        contrasts=np.array([f.contrast.value for f in best]),
+        encoder_versions=np.array([f.encoder_version for f in best]),
     )
 
 
-def as_json(made: FingerprintedScan) -> dict[str, Any]:
-    """A fingerprint as JSON takes it."""
+def as_json(made: FingerprintedInput) -> dict[str, Any]:
+    """An input as JSON takes it: its best scan, and every scan under `series`."""
     return {
         "path": str(made.path),
-        "contrast": made.fingerprint.contrast.value,
-        "encoder_version": made.fingerprint.encoder_version,
-        "input_digest": made.fingerprint.input_digest,
-        "quality": made.alignment.quality,
-        "vector": made.fingerprint.vector,
+        **_scan_json(made.best),
+        "series": [_scan_json(scan) for scan in made.scans],
+        "left_out": list(made.left_out),
     }
 
 
-def _read(path: Path) -> tuple[Volume, Contrast]:
-    if path.is_dir():
-        return _read_dicom(path)
-    return volume.read(path), Contrast.OTHER
-
-
-def _read_dicom(folder: Path) -> tuple[Volume, Contrast]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    choice, chosen_files = series.choose_files(files)
-    with tempfile.TemporaryDirectory() as scratch:
-        native = Path(scratch) / "native.nii.gz"
-        convert.convert_one(chosen_files, native)
-        return volume.read(native), choice.contrast
+def _scan_json(scan: FingerprintedScan) -> dict[str, Any]:
+    return {
+        "series_number": scan.number,
+        "contrast": scan.fingerprint.contrast.value,
+        "confidence": scan.series and scan.series.confidence,
+        "reason": scan.series and scan.series.reason,
+        "verdict": scan.verdict.value,
+        "doubts": list(scan.reasons),
+        "encoder_version": scan.fingerprint.encoder_version,
+        "input_digest": scan.fingerprint.input_digest,
+        "quality": scan.alignment.quality,
+        "vector": scan.fingerprint.vector,
+    }

@@ -1,7 +1,7 @@
 """The five steps of a study: one public function per DAG task.
 
 convert → cut to NIfTI; strip → aligned brain; cut_slices → what the encoder and people look at;
-encode → fingerprint row; link → decision. Each takes a revision and gives it back; arrays travel
+encode → fingerprint rows; link → decision. Each takes a revision and gives it back; arrays travel
 by path, and a repeat after a crash at any point gives the same rows and files.
 """
 
@@ -12,26 +12,30 @@ from pathlib import Path
 
 import numpy as np
 
-from deepbrainprint.database import arrivals, pipeline
-from deepbrainprint.errors import Misconfigured, TryAgain
-from deepbrainprint.records import ByteArray, EncoderId, SeriesChoice, State, StudyRevision, Volume
+from deepbrainprint.database import pipeline
+from deepbrainprint.errors import Misconfigured
+from deepbrainprint.records import ByteArray, EncoderId, State, StudyRevision
 from deepbrainprint.settings import Settings
-from deepbrainprint.workflow.step import StepContext, perform
-
-NATIVE, BRAIN, SLICES = "native.nii.gz", "brain.nii.gz", "slices.npy"
-MOSAIC, VENTRICLES = "mosaic.png", "ventricles.png"
+from deepbrainprint.workflow.step import (
+    BRAIN,
+    MOSAIC,
+    SLICES,
+    VENTRICLES,
+    StepContext,
+    perform,
+)
 
 
 def convert(settings: Settings, run: StudyRevision) -> StudyRevision:
-    """Choose the series, convert it to NIfTI and store what every series was taken for.
+    """Convert every series that is used to NIfTI and store what each series was taken for.
 
-    NotApplicable when no series shows a brain we can use; BadStudy when the chosen one is broken.
+    NotApplicable when no series shows a brain we can use; BadStudy when all that do are broken.
     """
     return perform(settings, run, step="convert", reached=State.CONVERTED, work=_convert)
 
 
 def strip(settings: Settings, run: StudyRevision) -> StudyRevision:
-    """Find the brain and align it to the reference grid. NotApplicable when it is no brain."""
+    """Find each scan's brain and align it to the reference grid. NotApplicable when none is one."""
     return perform(settings, run, step="strip", reached=State.STRIPPED, work=_strip)
 
 
@@ -53,64 +57,28 @@ def link(settings: Settings, run: StudyRevision) -> StudyRevision:
 
 
 def _convert(context: StepContext) -> None:
-    from deepbrainprint.imaging import convert as conversion  # noqa: PLC0415
-    from deepbrainprint.imaging import series  # noqa: PLC0415
+    from deepbrainprint.workflow.converting import convert_study  # noqa: PLC0415 — dcm2niix
 
-    with context.database.transaction() as connection:
-        paths = arrivals.instance_paths(connection, context.run)
-    files = [context.settings.instances_folder / path for path in paths]
-    _refuse_lost(files)
-    found = series.sort(files)
-    _store_series(context, [choice for choice, _ in found])
-    choice, members = series.choose(found)
-    folder = context.folder / f"series-{choice.series_number}"
-    conversion.convert_one(members, folder / NATIVE)
-    with context.database.transaction() as connection:
-        pipeline.replace_series(connection, context.run, choice, chosen=True)
-        relative = folder.relative_to(context.settings.studies_folder)
-        pipeline.ensure_scan(connection, context.run, choice, folder=relative)
-
-
-def _refuse_lost(files: list[Path]) -> None:
-    lost = [path for path in files if not path.is_file()]
-    if lost:
-        raise TryAgain(
-            f"{len(lost)} received files are not in the instances folder: mount or restore it",
-            code="instances_missing",
-        )
-
-
-def _store_series(context: StepContext, choices: list[SeriesChoice]) -> None:
-    with context.database.transaction() as connection:
-        for choice in choices:
-            pipeline.replace_series(connection, context.run, choice, chosen=False)
+    convert_study(context)
 
 
 def _strip(context: StepContext) -> None:
-    from deepbrainprint.imaging import brain, quality, template, volume  # noqa: PLC0415 — torch
+    from deepbrainprint.workflow.stripping import strip_scans  # noqa: PLC0415 — torch
 
-    for scan in context.scans():
-        folder = context.scan_folder(scan)
-        alignment = brain.extract(volume.read(folder / NATIVE))
-        aligned = Volume(alignment.brain.astype(np.float32), template.affine())
-        volume.write(aligned, folder / BRAIN, eight_bits=True)
-        figures = dict(alignment.quality)
-        figures["low_quality"] = float("low_quality" in quality.flags(figures))
-        with context.database.transaction() as connection:
-            pipeline.set_quality(connection, scan.scan_id, figures)
+    strip_scans(context)
 
 
 def _cut_slices(context: StepContext) -> None:
     from deepbrainprint.encoder.card import read_card  # noqa: PLC0415
-    from deepbrainprint.imaging import slices  # noqa: PLC0415
+    from deepbrainprint.imaging import pictures, slices  # noqa: PLC0415
 
     planes = read_card(context.settings.encoder_path).planes
-    for scan in context.scans():
+    for scan in context.brains():
         folder = context.scan_folder(scan)
         brain = _read_brain(folder / BRAIN)
         _save_whole(folder / SLICES, slices.axial(brain, planes))
-        slices.mosaic(brain, folder / MOSAIC)
-        slices.ventricle_picture(brain, folder / VENTRICLES)
+        pictures.mosaic(brain, folder / MOSAIC)
+        pictures.ventricle_picture(brain, folder / VENTRICLES)
 
 
 def _encode(context: StepContext) -> None:
@@ -119,7 +87,7 @@ def _encode(context: StepContext) -> None:
 
     encoder = open_encoder(context.settings.encoder_path)
     encoder_id = _active_encoder(context, encoder.version)
-    for scan in context.scans():
+    for scan in context.brains():
         views = _load_slices(context.scan_folder(scan) / SLICES)
         vector = encoder.encode(views[np.newaxis])[0]  # (512,)
         with context.database.transaction() as connection:

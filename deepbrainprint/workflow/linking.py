@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from deepbrainprint.database import decisions, pipeline
@@ -12,18 +13,18 @@ from deepbrainprint.linkage.calibration import Calibration
 from deepbrainprint.linkage.decision import Circumstances, Policy, decide
 from deepbrainprint.linkage.gallery import Gallery, open_gallery
 from deepbrainprint.records import (
-    Candidate,
     Decision,
     PatientId,
     Reason,
+    ScanEvidence,
     State,
     StudyRevision,
     Verdict,
 )
 from deepbrainprint.workflow.step import StepContext
 
-# Fingerprints looked at per probe and condition before they are pooled by patient. A patient with
-# more scans than this in the gallery could hide others; linkage at scale replaces it.
+# Fingerprints looked at per scan and condition to find who is near. A patient with more scans than
+# this in the gallery could hide others; linkage at scale replaces it.
 NEAREST = 256
 # A snapshot is rewritten when the index has grown by this share (and at least this many).
 REWRITE_SHARE, REWRITE_LEAST = 0.1, 32
@@ -63,47 +64,58 @@ def _decide(connection: Connection, context: StepContext, bundle: Bundle) -> Dec
     gallery = _current_gallery(connection, context, bundle, members)
     calibration = Calibration.from_json(bundle.calibration)
     probes = decisions.probe_fingerprints(connection, run, bundle.encoder_id)
-    candidates = [
-        candidate
-        for probe in probes
-        for candidate in find_candidates(probe, gallery, members, calibration)
-    ]
     around = Circumstances(
         gallery_size=len({member.patient_id for member in members}),
+        comparisons=len(members),
         same_header=decisions.patients_with_same_header(connection, run.study_id),
-        low_quality=any(probe.quality.get("low_quality", 0.0) > 0 for probe in probes),
+        low_quality=bool(probes) and all(probe.low_quality for probe in probes),
     )
-    return decide(candidates, policy_of(calibration), around)
+    evidence = find_evidence(probes, gallery, members, calibration)
+    return decide(evidence, Policy.of(calibration), around)
 
 
-def find_candidates(
-    probe: Probe, gallery: Gallery, members: list[Member], calibration: Calibration
-) -> list[Candidate]:
-    """The nearest members of each condition (same contrast, other contrast) with their evidence."""
+def find_evidence(
+    probes: Sequence[Probe], gallery: Gallery, members: list[Member], calibration: Calibration
+) -> list[ScanEvidence]:
+    """What each scan of the study says of each patient who is near to any of them.
+
+    Who is near to one scan is compared with all of them: a scan that speaks against somebody must
+    not be missing because it found others nearer. Scans of low quality count when all are.
+    """
+    near = {
+        owner.patient_id
+        for probe in probes
+        for owner, _, _ in _nearest(probe, gallery, members, at_most=NEAREST)
+    }
+    theirs = [member for member in members if member.patient_id in near]
+    low = {probe.fingerprint_id for probe in probes if probe.low_quality}
+    return [
+        ScanEvidence(
+            owner.patient_id,
+            probe.fingerprint_id,
+            owner.fingerprint_id,
+            similarity,
+            calibration.llr(similarity, same_contrast=same),
+            same,
+            counted=probe.fingerprint_id not in low or len(low) == len(probes),
+        )
+        for probe in probes
+        for owner, similarity, same in _nearest(probe, gallery, theirs, at_most=len(theirs))
+    ]
+
+
+def _nearest(
+    probe: Probe, gallery: Gallery, members: list[Member], *, at_most: int
+) -> list[tuple[Member, float, bool]]:
+    """The nearest members in the same contrast and in others, with cosine and which it is."""
     owner = {member.fingerprint_id: member for member in members}
     same = [i for i, member in owner.items() if member.contrast is probe.contrast]
     other = [i for i, member in owner.items() if member.contrast is not probe.contrast]
     return [
-        Candidate(
-            owner[fingerprint_id].patient_id,
-            fingerprint_id,
-            similarity,
-            calibration.llr(similarity, same_contrast=condition),
-            condition,
-        )
+        (owner[fingerprint_id], similarity, condition)
         for among, condition in ((same, True), (other, False))
-        for fingerprint_id, similarity in gallery.search(probe.vector, NEAREST, among=among)
+        for fingerprint_id, similarity in gallery.search(probe.vector, at_most, among=among)
     ]
-
-
-def policy_of(calibration: Calibration) -> Policy:
-    """The thresholds that were calibrated with the encoder."""
-    return Policy(
-        link_above=calibration.link_above,
-        new_below=calibration.new_below,
-        close_margin=calibration.close_margin,
-        reference_gallery=calibration.reference_gallery,
-    )
 
 
 def _current_gallery(

@@ -14,6 +14,9 @@ from deepbrainprint.errors import BadStudy, DeepBrainPrintError, NotApplicable
 from deepbrainprint.records import Scan, State, StudyRevision
 from deepbrainprint.settings import Settings
 
+NATIVE, BRAIN, SLICES = "native.nii.gz", "brain.nii.gz", "slices.npy"
+MOSAIC, VENTRICLES = "mosaic.png", "ventricles.png"
+
 
 @dataclass(frozen=True)
 class StepContext:
@@ -32,6 +35,10 @@ class StepContext:
         """The scans of this revision, with folders as absolute paths."""
         with self.database.transaction() as connection:
             return pipeline.scans_of(connection, self.run)
+
+    def brains(self) -> list[Scan]:
+        """The scans of this revision that were not refused."""
+        return [scan for scan in self.scans() if not scan.failed]
 
     def scan_folder(self, scan: Scan) -> Path:
         """Where this scan's files are."""

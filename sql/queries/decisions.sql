@@ -20,6 +20,7 @@ where d.patient_id is not null and f.encoder_id = %(encoder_id)s and s.study_id 
 select f.fingerprint_id, s.contrast, f.vector, s.quality
 from fingerprint f join scan s using (scan_id)
 where s.study_id = %(study_id)s and s.revision = %(revision)s and f.encoder_id = %(encoder_id)s
+  and s.verdict is distinct from 'fail'
 order by s.scan_id;
 
 -- name: patients_with_same_header
@@ -56,6 +57,13 @@ insert into decision_candidate (decision_id, rank, patient_id, fingerprint_id, s
                                 same_contrast)
 values (%(decision_id)s, %(rank)s, %(patient_id)s, %(fingerprint_id)s, %(similarity)s, %(llr)s,
         %(same_contrast)s);
+
+-- name: insert_evidence
+-- Append what one scan of the study says of one candidate.
+insert into decision_evidence (decision_id, rank, probe_id, fingerprint_id, similarity, llr,
+                               same_contrast, counted)
+values (%(decision_id)s, %(rank)s, %(probe_id)s, %(fingerprint_id)s, %(similarity)s, %(llr)s,
+        %(same_contrast)s, %(counted)s);
 
 -- name: machine_decided
 -- Whether the machine has already decided this revision.

@@ -19,12 +19,13 @@ values (%(study_id)s, %(revision)s, %(step)s, %(started_at)s, %(outcome)s, %(rea
 -- name: replace_series
 -- What one series was taken for; a repeated step overwrites its own answer.
 insert into series (study_id, revision, series_uid, series_number, contrast, usable, chosen,
-                    confidence, reason, instance_count)
+                    confidence, reason, instance_count, failure_code, failure)
 values (%(study_id)s, %(revision)s, %(series_uid)s, %(series_number)s, %(contrast)s, %(usable)s,
-        %(chosen)s, %(confidence)s, %(reason)s, %(instance_count)s)
+        %(chosen)s, %(confidence)s, %(reason)s, %(instance_count)s, %(failure_code)s, %(failure)s)
 on conflict (study_id, revision, series_uid) do update
     set contrast = excluded.contrast, usable = excluded.usable, chosen = excluded.chosen,
-        confidence = excluded.confidence, reason = excluded.reason;
+        confidence = excluded.confidence, reason = excluded.reason,
+        failure_code = excluded.failure_code, failure = excluded.failure;
 
 -- name: ensure_scan
 -- One row per chosen series; the same row again when the step is repeated.
@@ -34,9 +35,18 @@ on conflict (study_id, revision, series_uid) do update set contrast = excluded.c
 returning scan_id;
 
 -- name: scans_of
--- Scans of one revision.
-select scan_id, study_id, revision, series_uid, contrast, folder, quality from scan
+-- Scans of one revision, in the order in which they were chosen.
+select s.scan_id, study_id, revision, series_uid, s.contrast, s.folder, s.quality,
+       coalesce(c.series_number, 0), coalesce(s.verdict = 'fail', false)
+from scan s left join series c using (study_id, revision, series_uid)
 where study_id = %(study_id)s and revision = %(revision)s order by scan_id;
+
+-- name: set_verdict
+-- What was found out about a scan; a repeated step overwrites its own answer.
+update scan
+set verdict = %(verdict)s, verdict_code = %(code)s, verdict_reasons = %(reasons)s,
+    quality = %(quality)s
+where scan_id = %(scan_id)s;
 
 -- name: set_quality
 -- Store a scan's quality figures.

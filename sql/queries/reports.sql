@@ -17,11 +17,31 @@ select revision, step, started_at, ended_at, outcome, reason_code, reason
 from step_run where study_id = %(study_id)s order by step_run_id;
 
 -- name: series_reports
--- What each series of a study's newest revision was taken for.
-select series_number, contrast, usable, chosen, confidence, reason, instance_count
-from series where study_id = %(study_id)s
-  and revision = (select max(revision) from series x where x.study_id = %(study_id)s)
-order by series_number;
+-- What each series of a study's newest revision was taken for, and what became of it.
+select c.series_number, c.contrast, c.usable, c.chosen, c.confidence, c.reason, c.instance_count,
+       case when c.failure_code <> '' then 'fail' else s.verdict end,
+       case when c.failure_code <> '' then c.failure_code else coalesce(s.verdict_code, '') end,
+       case when c.failure_code <> '' then array[c.failure]
+            else coalesce(s.verdict_reasons, '{}') end
+from series c left join scan s using (study_id, revision, series_uid)
+where c.study_id = %(study_id)s
+  and c.revision = (select max(revision) from series x where x.study_id = %(study_id)s)
+order by not c.chosen, s.scan_id, not c.usable, c.series_number;
+
+-- name: evidence_reports
+-- What each scan of the study said of the candidates of a decision.
+select e.rank, coalesce(pc.series_number, 0), p.contrast, k.study_id,
+       coalesce(kc.series_number, 0), k.contrast, e.similarity, e.llr, e.same_contrast, e.counted
+from decision_evidence e
+join fingerprint pf on pf.fingerprint_id = e.probe_id
+join scan p on p.scan_id = pf.scan_id
+left join series pc
+    on (pc.study_id, pc.revision, pc.series_uid) = (p.study_id, p.revision, p.series_uid)
+join fingerprint kf on kf.fingerprint_id = e.fingerprint_id
+join scan k on k.scan_id = kf.scan_id
+left join series kc
+    on (kc.study_id, kc.revision, kc.series_uid) = (k.study_id, k.revision, k.series_uid)
+where e.decision_id = %(decision_id)s order by e.rank, p.scan_id;
 
 -- name: link_reports
 -- Decisions that count, newest first; verdict null means all.

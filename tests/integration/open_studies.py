@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
+from pydicom import Dataset
 from pydicom.uid import generate_uid
 
 from deepbrainprint.database.connection import Database
@@ -31,19 +32,24 @@ def send_images(
     """Let images with these numbers arrive in one series; its Study Instance UID."""
     study = study or generate_uid()[:40].rstrip(".")
     for number in numbers:
-        image = mr_image(
-            study_uid=study,
-            rows=1,
-            SeriesInstanceUID=f"{study}.{series}",
-            SOPInstanceUID=f"{study}.{series}.{number}",
-            SeriesNumber=series,
-            InstanceNumber=number,
-            ImagePositionPatient=[0, 0, 1.5 * number],
-            ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
-            **changes,
-        )
+        image = image_of(study, series, number, **changes)
         receive(settings, database, delivery(image, calling_ae=calling_ae))
     return study
+
+
+def image_of(study: str, series: int, number: int, **changes: object) -> Dataset:
+    """An image in its place in a stack; its UIDs say which."""
+    return mr_image(
+        study_uid=study,
+        rows=1,
+        SeriesInstanceUID=f"{study}.{series}",
+        SOPInstanceUID=f"{study}.{series}.{number}",
+        SeriesNumber=series,
+        InstanceNumber=number,
+        ImagePositionPatient=[0, 0, 1.5 * number],
+        ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+        **changes,
+    )
 
 
 def pass_time(database: Database, seconds: float) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepbrainprint.database import pipeline
+from deepbrainprint.database import pipeline, reports
 from deepbrainprint.database.arrivals import record_arrivals
 from deepbrainprint.errors import BadStudy, Conflict, Misconfigured, NotApplicable, TryAgain
 from deepbrainprint.linkage.calibration import Calibration, Line
+from deepbrainprint.linkage.decision import combine
 from deepbrainprint.records import (
     Contrast,
     HeaderIdentity,
@@ -22,7 +23,7 @@ from deepbrainprint.records import (
     StudyRevision,
 )
 from deepbrainprint.settings import load_settings
-from deepbrainprint.workflow import ingest
+from deepbrainprint.workflow import ingest, linking
 from deepbrainprint.workflow.step import perform
 from tests.closing import close_quiet_studies
 from tests.rows import count, rows
@@ -40,6 +41,13 @@ def again(vector, noise=0.3):
     """Another scan of the same person; cosine about 1 / √(1 + noise²)."""
     drawn = vector + noise * somebody()
     return drawn / np.linalg.norm(drawn)
+
+
+def at_cosine(vector, cosine):
+    """Another scan with exactly this similarity."""
+    drawn = somebody()
+    aside = drawn - (drawn @ vector) * vector
+    return cosine * vector + np.sqrt(1 - cosine**2) * aside / np.linalg.norm(aside)
 
 
 class Site:
@@ -60,6 +68,10 @@ class Site:
 
     def receive(self, vector, *, header="", contrast=Contrast.T1W, study=None, quality=None):
         """A closed, encoded revision of a new study, or of one that is there."""
+        return self.receive_all([(contrast, vector, quality)], header=header, study=study)
+
+    def receive_all(self, scans, *, header="", study=None):
+        """The same of several series: contrast, vector and quality of each."""
         self.sent += 1
         uid = f"1.2.{study or self.sent}"
         path = Path(f"{self.sent}.dcm")
@@ -67,12 +79,20 @@ class Site:
         with self.database.transaction() as connection:
             record_arrivals(connection, [(instance, HeaderIdentity(patient_id=header))])
             (run,) = close_quiet_studies(connection, quiet_seconds=0)
-            choice = SeriesChoice("1.2.1", 1, contrast, True, 1.0, "made up", 1)
-            scan = pipeline.ensure_scan(connection, run, choice, folder=Path("none"))
-            pipeline.set_quality(connection, scan, quality or {})
-            encoder = pipeline.active_bundle(connection).encoder_id
-            pipeline.insert_fingerprint(connection, scan, encoder, vector=vector, input_digest="0")
+            for number, (contrast, vector, quality) in enumerate(scans, start=1):
+                scan = self._scan(connection, run, number, contrast)
+                pipeline.set_quality(connection, scan, quality or {})
+                self._encoded(connection, scan, vector)
         return run
+
+    def _scan(self, connection, run, number, contrast):
+        choice = SeriesChoice(f"1.2.{number}", number, contrast, True, 1.0, "made up", 1)
+        pipeline.replace_series(connection, run, choice, chosen=True)
+        return pipeline.ensure_scan(connection, run, choice, folder=Path("none"))
+
+    def _encoded(self, connection, scan, vector):
+        encoder = pipeline.active_bundle(connection).encoder_id
+        pipeline.insert_fingerprint(connection, scan, encoder, vector=vector, input_digest="0")
 
     def link(self, run):
         ingest.link(self.settings, run)
@@ -138,6 +158,87 @@ def test_a_scan_of_low_quality_goes_to_review(site):
     site.link(site.receive(person))
     poor = site.link(site.receive(again(person), quality={"low_quality": 1.0}))
     assert (poor[0], poor[2][0]) == ("review", "low_quality")
+
+
+T1W, T2W = Contrast.T1W, Contrast.T2W
+POOR = {"low_quality": 1.0}
+
+
+def evidence_of(site, run):
+    """Evidence for the best candidate of the decision on a revision."""
+    with site.database.transaction() as connection:
+        (link,) = reports.link_reports(connection, study_id=run.study_id)
+        found = reports.evidence_reports(connection, link.decision_id)
+        best, *_ = reports.candidate_reports(connection, link.decision_id)
+    return best, [report for report in found if report.rank == 1]
+
+
+def test_two_series_that_are_each_too_weak_link_together_and_show_what_each_said(site):
+    person = somebody()
+    site.link(site.receive(person))
+    weak = [at_cosine(person, 0.692) for _ in range(2)]  # evidence 5.76 of the 6 needed
+    assert site.link(site.receive(weak[0]))[0] == "review"
+    both = site.receive_all([(T1W, vector, None) for vector in weak])
+    assert site.link(both)[0] == "linked"
+    best, told = evidence_of(site, both)
+    assert [(one.series_number, one.contrast) for one in told] == [(1, "T1w"), (2, "T1w")]
+    assert all(one.llr < CALIBRATION.link_above < best.llr for one in told)
+    assert best.llr == pytest.approx(combine([one.llr for one in told]))
+
+
+def test_a_series_that_disagrees_leads_to_review(site):
+    person = somebody()
+    site.link(site.receive_all([(T1W, person, None), (T2W, person, None)]))
+    swapped = site.receive_all([(T1W, again(person, 0.05), None), (T2W, somebody(), None)])
+    verdict, patient, reasons = site.link(swapped)
+    assert (verdict, patient) == ("review", None)
+    assert "series_disagree" in reasons
+    _, told = evidence_of(site, swapped)
+    assert told[0].llr > CALIBRATION.link_above > CALIBRATION.new_below > told[1].llr
+
+
+def test_a_poor_series_beside_a_good_one_does_not_count(site):
+    person = somebody()
+    site.link(site.receive(person))
+    run = site.receive_all([(T1W, again(person), None), (T1W, somebody(), POOR)])
+    assert site.link(run)[0] == "linked"
+    assert [one.counted for one in evidence_of(site, run)[1]] == [True, False]
+
+
+def test_a_study_of_poor_series_only_goes_to_review(site):
+    person = somebody()
+    site.link(site.receive(person))
+    run = site.receive_all([(T1W, again(person), POOR), (T2W, again(person), POOR)])
+    assert site.link(run)[2][0] == "low_quality"
+
+
+def test_a_series_is_weighed_against_everybody_whom_another_series_is_near_to(site, monkeypatch):
+    """Also where it finds others nearer: what speaks against somebody must not be missing."""
+    monkeypatch.setattr(linking, "NEAREST", 1)
+    anna, berta = somebody(), somebody()
+    first = site.link(site.receive(anna))[1]
+    site.link(site.receive(berta))
+    mixed = site.receive_all([(T1W, again(anna, 0.05), None), (T1W, again(berta, 0.05), None)])
+    verdict, _, reasons = site.link(mixed)
+    assert (verdict, "series_disagree" in reasons) == ("review", True)
+    best, told = evidence_of(site, mixed)
+    assert (best.patient_id == first, len(told)) in {(True, 2), (False, 2)}
+
+
+def test_a_refused_scan_is_no_evidence(site):
+    person = somebody()
+    site.link(site.receive(person))
+    run = site.receive_all([(T1W, again(person), None), (T2W, somebody(), None)])
+    rows(site.database, "update scan set verdict = 'fail' where contrast = 'T2w'")
+    assert site.link(run)[0] == "linked"
+    assert len(evidence_of(site, run)[1]) == 1
+
+
+def test_evidence_once_given_is_never_changed(site):
+    site.link(site.receive(somebody()))
+    site.link(site.receive(somebody()))
+    with pytest.raises(Exception, match="appended, never changed"):
+        rows(site.database, "update decision_evidence set llr = 9")
 
 
 def test_fingerprints_of_an_encoder_that_is_not_active_are_refused(site):

@@ -8,7 +8,7 @@ import re
 import pytest
 from pydicom.uid import generate_uid
 
-from deepbrainprint.cli.completeness import say_upkeep, upkeep_of
+from deepbrainprint.cli.completeness import say_upkeep, upkeep_document, upkeep_of
 from deepbrainprint.intake.closing.closer import Closer
 from tests.instances import NAME, PATIENT_ID, delivery, mr_image, receive
 from tests.integration.services import Service
@@ -130,3 +130,11 @@ def test_status_counts_what_waits_and_what_came_before_and_tells_how_long_the_di
     assert "waiting because they look incomplete: 2" in told
     assert "series that came before under other UIDs: 1" in told
     assert re.search(r"disk: [\d,.]+ GB free", told)
+
+
+def test_status_warns_of_a_disk_that_gets_full(intake_settings, database, capsys):
+    low = intake_settings.model_copy(update={"low_free_bytes": 1 << 60})
+    upkeep = upkeep_of(low, intake_settings.database_url.get_secret_value())
+    say_upkeep(upkeep)
+    assert re.search(r"disk: low: [\d,.]+ GB free", capsys.readouterr().out)
+    assert upkeep_document(upkeep)["disk"]["state"] == "low"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 
 import pytest
-from pydicom.uid import EnhancedSRStorage
+from pydicom.uid import EnhancedSRStorage, SecondaryCaptureImageStorage
 
 from deepbrainprint.errors import NotApplicable
 from deepbrainprint.imaging import series as imaging_series
-from deepbrainprint.imaging.series import choose, choose_files, sort
+from deepbrainprint.imaging.series import Quota, choose, choose_files, sort, without_twins
 from deepbrainprint.records import Contrast
 from tests.scans import saved, series
 
@@ -153,6 +153,44 @@ def test_a_report_is_a_report(tmp_path):
     assert (choice.contrast, choice.usable) == (Contrast.REPORT, False)
 
 
+def test_a_scanned_report_and_a_picture_are_derived_and_say_why(tmp_path):
+    pictures = series(slices=1)
+    choice, _ = sole(saved(pictures, tmp_path, SOPClassUID=SecondaryCaptureImageStorage))
+    assert (choice.contrast, choice.usable) == (Contrast.DERIVED, False)
+    assert choice.reason == "secondary capture: a picture, not a scan"
+
+
+def test_of_two_reconstructions_the_normalised_one_is_used(tmp_path):
+    plain, even = ["ORIGINAL", "PRIMARY", "M", "ND"], ["ORIGINAL", "PRIMARY", "M", "NORM"]
+    files = saved(series(number=5), tmp_path / "5", ImageType=plain)
+    files += saved(series(number=6), tmp_path / "6", ImageType=even)
+    (first, _), (second, _) = sort(files)
+    assert (first.series_number, second.series_number) == (6, 5)
+    assert second.reason.startswith("same acquisition as series 6")
+
+
+def test_a_series_with_the_pixels_of_a_better_one_is_left_aside(tmp_path):
+    coarse = saved(series(Contrast.T2W, number=2), tmp_path / "2")
+    found = sort(coarse + saved(series(number=1), tmp_path / "1"))
+    twins = without_twins(found, {choice.series_uid: "one" for choice, _ in found})
+    (first, _), (second, _) = twins
+    assert (first.series_number, first.usable) == (1, True)
+    assert (second.series_number, second.usable) == (2, False)
+    assert second.reason.startswith("same pixels as series 1")
+    assert without_twins(found, {first.series_uid: 1, second.series_uid: 2}) == found
+
+
+def test_of_one_contrast_two_series_are_used_and_of_a_study_six():
+    quota = Quota()
+    for contrast in (Contrast.T1W, Contrast.T1W, Contrast.FLAIR):
+        assert quota.refusal(contrast) == ""
+        quota.take(contrast)
+    assert quota.refusal(Contrast.T1W) == "not needed: 2 better T1w series are used"
+    for contrast in (Contrast.FLAIR, Contrast.T2W, Contrast.T2W):
+        quota.take(contrast)
+    assert quota.refusal(Contrast.PD) == "not needed: 6 better series are used"
+
+
 def test_what_is_no_dicom_does_not_harm_the_rest(tmp_path):
     files = saved(series(), tmp_path)
     for name, content in {"a": b"", "b": b"text", "c": files[0].read_bytes()[:200]}.items():
@@ -198,7 +236,7 @@ USED = {
     "repositioned_volunteer/HFP": (2, Contrast.T1W),
     "repositioned_volunteer/HFDL": (2, Contrast.T1W),
     "repositioned_volunteer/HFDR": (2, Contrast.T1W),
-    "siemens_xa30_enhanced": (5, Contrast.T1W),
+    "siemens_xa30_enhanced": (6, Contrast.T1W),  # 5 is the same, not normalised
 }
 
 
@@ -212,9 +250,43 @@ def test_real_studies_yield_their_t1w(shared_data, folder):
 def test_an_enhanced_study_tells_repeat_diffusion_and_report_apart(shared_data):
     folder = shared_data / "dicom" / "siemens_xa30_enhanced"
     found = {c.series_number: c for c, _ in sort([p for p in folder.rglob("*") if p.is_file()])}
-    assert found[6].reason.startswith("same acquisition as series 5")
+    assert found[5].reason.startswith("same acquisition as series 6")
+    assert (found[5].usable, found[6].usable) == (False, True)
     assert found[16].contrast is Contrast.DIFFUSION
     assert (found[99].contrast, found[99].instance_count) == (Contrast.REPORT, 7)
+
+
+# by folder of shared/data/dicom: what each series number was taken for
+TAKEN_FOR = {
+    "philips_mprage": {1301: "T1w"},
+    "repositioned_volunteer/HFS": {3: "T1w"},
+    "repositioned_volunteer/HFP": {2: "T1w"},
+    "repositioned_volunteer/HFDL": {2: "T1w"},
+    "repositioned_volunteer/HFDR": {2: "T1w"},
+    "siemens_xa30_enhanced": {5: "T1w", 6: "T1w", 16: "diffusion", 99: "report"},
+    "transfer_syntaxes": {1: "fmri"},
+    "vendors/ge": {4: "T1w"},
+    "vendors/hitachi": {10: "PD"},
+    "vendors/hyperfine": {10: "FLAIR"},
+    "vendors/siemens_multiframe": {5: "T1w"},
+    "vendors/generic": {4: "FLAIR", 201: "derived", 747197466: "derived"},
+    "vendors/failing": {2: "other", 3: "other", 4: "FLAIR other", 202: "localizer"},
+    "odd": {
+        0: "derived other report", 1: "T1w derived other report", 2: "T1w localizer other report",
+        3: "other", 4: "other", 5: "other", 18: "derived", 700: "derived",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", TAKEN_FOR)
+def test_every_real_series_is_taken_for_what_it_is(shared_data, folder):
+    files = [path for path in (shared_data / "dicom" / folder).rglob("*") if path.is_file()]
+    found = sort(files)
+    taken: dict[int, set[str]] = {}
+    for choice, _ in found:
+        taken.setdefault(choice.series_number, set()).add(choice.contrast.value)
+    assert {n: " ".join(sorted(names)) for n, names in taken.items()} == TAKEN_FOR[folder]
+    assert all(choice.reason for choice, _ in found)
 
 
 @pytest.mark.parametrize("folder", ["odd", "vendors"])

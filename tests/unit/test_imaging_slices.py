@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from deepbrainprint.imaging import slices, template
 
@@ -47,27 +46,3 @@ def test_the_ventricle_plane_shows_dark_ventricles_beside_the_midline(brain):
     dark = (middle < 100).sum()
     assert dark > 500  # mm²
     assert (plane[[40, 141], 100:130] > 100).all()
-
-
-def test_pictures_show_the_patients_right_at_the_left(brain, tmp_path):
-    brain[120:160, :, :] = 255  # x > 0: right
-    slices.ventricle_picture(brain, tmp_path / "ventricles.png")
-    picture = np.asarray(Image.open(tmp_path / "ventricles.png"))
-    assert picture.shape == (218, 182)
-    assert picture[:, 22:62].mean() > 250
-    assert picture[:, 120:160].mean() < 200
-
-
-def test_sagittal_pictures_show_the_front_at_the_left_and_the_top_above(brain, tmp_path):
-    brain[:] = 0
-    brain[:, 180:, 150:] = 255
-    slices.mosaic(brain, tmp_path / "mosaic.png")
-    sheet = np.asarray(Image.open(tmp_path / "mosaic.png"))
-    sagittal = sheet[-182:, :218]
-    assert sagittal[:30, :36].mean() > 200
-    assert sagittal[60:150, 60:].mean() < 5
-
-
-def test_a_comparison_stacks_two_brains(brain, tmp_path):
-    slices.compare_picture(brain, brain, tmp_path / "sub" / "pair.png")
-    assert Image.open(tmp_path / "sub" / "pair.png").size == (182 * 2 + 218, 218 * 2)

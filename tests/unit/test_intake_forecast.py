@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from deepbrainprint.intake.disk import DiskState
 from deepbrainprint.intake.forecast import Forecast, days_until_full
 
 GB = 10**9
@@ -44,6 +45,11 @@ def test_what_the_pipeline_makes_stays():
         (Forecast(8 * GB, 5 * GB, 0, 1.6), "8.0 GB free, full in about 38 hours at 5.0 GB a day"),
         (Forecast(900 * GB, 2e7, 0, None), "not full within ten years at 20 MB a day"),
         (Forecast(900 * GB, 0, 0, None), "nothing has come in the last 14 days"),
+        (
+            Forecast(8 * GB, 5 * GB, 0, 1.6, DiskState.LOW),
+            "low: 8.0 GB free, full in about 38 hours at 5.0 GB a day; free space, or let DBP_",
+        ),
+        (Forecast(0, 1, 0, 0.0, DiskState.FULL), "full: instances are refused"),
         (Forecast(-5, 1, 0, 0.0), "full: instances are refused until space is free"),
     ],
 )

@@ -164,6 +164,17 @@ def test_a_refusal_ends_when_there_is_room_and_does_not_flap(
     assert states == [True, True, True, False, False]
 
 
+def test_a_warning_ends_when_there_is_room_and_does_not_flap(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    watch = DiskWatch(settings.model_copy(update={"low_free_bytes": 1000}))
+    states = []
+    for free in (999, 1001, 1049, 1051, 1001):
+        monkeypatch.setattr(watch, "free_bytes", lambda free=free: free)
+        states.append(watch.state() is DiskState.LOW)
+    assert states == [True, True, True, False, False]
+
+
 def test_a_really_full_disk_is_a_transient_refusal_and_leaves_nothing(small_disk: Path):
     settings = Settings(home=small_disk, minimum_free_bytes=0)
     spool.prepare(settings)
