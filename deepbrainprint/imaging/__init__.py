@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-PREPROCESSING_VERSION = "1"  # part of every bundle: a change here asks for new fingerprints
+PREPROCESSING_VERSION = "2"  # part of every bundle: a change here asks for new fingerprints

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepbrainprint.imaging import pose, registration, shading, template
+from deepbrainprint.imaging import outline, pose, registration, shading, template
 from deepbrainprint.imaging.registration import (
     AFFINE,
     SIMILAR,
@@ -35,6 +35,7 @@ LOOSENESS = 0.0036
 PRIOR = Prior(USUAL, tuple(LOOSENESS / spread**2 for spread in SPREAD))
 # resolution in mm, free parameters, most iterations
 STAGES = ((8.0, SIMILAR, 40), (6.0, AFFINE, 40), (4.0, AFFINE, 25), (3.0, AFFINE, 15))
+DOUBTED_MM = 6.0  # beside a cut
 BLOCK = 4  # mm: scale at which a scan is held against the template, below it people differ
 
 
@@ -60,7 +61,7 @@ def align(brain: Volume, mask: MaskArray, transform: AffineArray | None = None) 
     transform = find(brain, mask) if transform is None else transform
     data, inside, seen = on_grid(brain, mask, transform)
     even, steepness = shading.evened(data, inside)
-    pixels = np.where(inside, _scaled(even, inside), 0).astype(np.uint8)
+    pixels = _scaled(even, inside)
     scale = float(np.linalg.det(transform[:3, :3]))
     mask_ml = float(mask.sum() * voxel_ml(brain.affine))
     stretches = np.linalg.svd(transform[:3, :3], compute_uv=False)
@@ -85,7 +86,7 @@ def find(brain: Volume, mask: MaskArray) -> AffineArray:
     """
     centre = centroid(template.mask(), template.affine())
     pivot = centroid(mask, brain.affine)
-    thinned = registration.thinned(brain, mask)
+    thinned = registration.thinned(*_away_from_cuts(brain, mask))
     source = functools.cache(lambda mm: registration.source(*thinned, mm=mm))
 
     def problem(mm: float, turn: AffineArray) -> Problem:
@@ -96,6 +97,17 @@ def find(brain: Volume, mask: MaskArray) -> AffineArray:
     for mm, free, iterations in STAGES:
         _, parameters = problem(mm, start.turn).solve(parameters, free, iterations)
     return start.turn @ registration.matrix(parameters, centre, pivot - centre)
+
+
+def _away_from_cuts(brain: Volume, mask: MaskArray) -> tuple[Volume, MaskArray]:
+    """Leave off the planes next to where the field of view cuts the brain: its mask errs there."""
+    ends = outline.planes_at_cuts(mask, brain.affine, DOUBTED_MM)
+    box = tuple(slice(a, n - b) for (a, b), n in zip(ends, mask.shape, strict=True))
+    if outline.millilitres(mask[box], brain.affine) < outline.millilitres(mask, brain.affine) / 2:
+        return brain, mask  # a slab: doubtful planes are better than none
+    shift = np.eye(4)
+    shift[:3, 3] = [a for a, _ in ends]
+    return Volume(brain.data[box], brain.affine @ shift), mask[box]
 
 
 def on_grid(
@@ -155,8 +167,12 @@ def centroid(mask: MaskArray, affine: AffineArray) -> Vector:
     return centre
 
 
-def _scaled(data: FloatArray, inside: MaskArray) -> FloatArray:
-    """Map the 1st…99th percentile inside to 1…255, clipped and rounded."""
-    low, high = np.percentile(data[inside], (1, 99)) if inside.any() else (0.0, 1.0)
-    stretched = 1 + 254 * (data - low) / max(float(high - low), 1e-6)
-    return np.clip(stretched, 1, 255).round().astype(np.float32)
+def _scaled(data: FloatArray, inside: MaskArray) -> ByteArray:
+    """Map the 1st…99th percentile inside to 1…255, clipped and rounded; 0 outside."""
+    pixels = np.zeros(data.shape, dtype=np.uint8)
+    if inside.any():
+        values = data[inside]
+        low, high = np.percentile(values, (1, 99))
+        stretched = 1 + 254 * (values - low) / max(float(high - low), 1e-6)
+        pixels[inside] = np.clip(stretched, 1, 255).round()
+    return pixels

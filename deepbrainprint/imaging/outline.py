@@ -6,10 +6,11 @@ import cc3d
 import fill_voids
 import numpy as np
 
-from deepbrainprint.imaging.volume import voxel_ml
+from deepbrainprint.imaging.volume import spacing, voxel_ml
 from deepbrainprint.records import AffineArray, FloatArray, MaskArray
 
 LEAST_EVEN = 0.3  # of the image's outer planes must hold one value for it to be the background
+CUT_MM2 = 100.0  # of brain on the outermost plane: the field of view cuts it off
 LARGEST_SHARE = 0.9  # of an image that is brain: more has no background
 
 
@@ -37,6 +38,21 @@ def dice(first: MaskArray, second: MaskArray) -> float:
 def millilitres(mask: MaskArray, affine: AffineArray) -> float:
     """Return the volume of `mask`."""
     return float(mask.sum() * voxel_ml(affine))
+
+
+def planes_at_cuts(mask: MaskArray, affine: AffineArray, mm: float) -> list[tuple[int, int]]:
+    """Return, before and after along each axis, the planes of `mm` where the edge cuts the brain.
+
+    None where the outermost plane holds no brain, or so little that the brain may end there.
+    """
+    size = spacing(affine)
+    ends = []
+    for axis in range(3):
+        planes = mask.sum(axis=tuple(a for a in range(3) if a != axis))
+        pixel, count = float(np.prod(np.delete(size, axis))), int(np.ceil(mm / size[axis]))
+        before, after = (count * int(planes[end] * pixel > CUT_MM2) for end in (0, -1))
+        ends.append((before, after))
+    return ends
 
 
 def supplied(data: FloatArray) -> MaskArray | None:

@@ -15,6 +15,7 @@ LOOK_MM, FINE_MM = 12.0, 8.0
 LEAN = 0.35  # radians from an upright head, in the poses that are looked at
 LOOK_ITERATIONS, FINE_ITERATIONS = 10, 20
 PURSUED = 3  # poses refined beside the one that the header says
+HOPELESS = 0.3  # nats behind the best: no refinement makes up for it
 TRUST = 0.03  # nats by which another orientation must beat the one that the header says
 
 
@@ -40,7 +41,9 @@ def found(at: At, pivot: Vector, scale: float) -> Pose:
     turns = [_about(pivot, square) for square in TURNS]
     upright, *others = [_looked_at(at(LOOK_MM, turn), turn, scale) for turn in turns]
     others.sort(key=lambda rated: rated[0])
-    pursued = [_refined(at, pose) for _, pose in (upright, *others[:PURSUED])]
+    limit = min(upright[0], others[0][0]) + HOPELESS
+    hopeful = [pose for loss, pose in others[:PURSUED] if loss < limit]
+    pursued = [_refined(at, pose) for pose in (upright[1], *hopeful)]
     pursued[0] = pursued[0][0] - TRUST, pursued[0][1]
     return min(pursued, key=lambda rated: rated[0])[1]
 

@@ -18,7 +18,6 @@ import numpy as np
 from deepbrainprint.errors import NotApplicable
 from deepbrainprint.imaging import deepbet, outline
 from deepbrainprint.imaging.outline import dice as dice  # noqa: PLC0414 — read from here too
-from deepbrainprint.imaging.volume import spacing
 from deepbrainprint.records import MaskArray, Volume
 
 # From an infant, or a child's brain of which a slab is missing, to larger than any adult's.
@@ -27,7 +26,6 @@ AGREEMENT = 0.9  # Dice above which a supplied outline and what was found are th
 TIGHT = 0.96  # Dice below which a supplied outline holds more than the brain
 SAME_VISIT = 0.93  # Dice above which two contrasts of one visit have the same outline
 
-CUT_MM2 = 100.0  # of brain on the outermost plane: the field of view cuts it off
 BEYOND_MM = 40.0  # how far a head is made to go on beyond the cut
 
 Stripper = Callable[[Volume], MaskArray]
@@ -56,7 +54,7 @@ def found_by_deepbet(volume: Volume) -> MaskArray:
     repeated beyond the cut, so that it sees a head that goes on, and looks again.
     """
     found = deepbet.brain(volume.data)
-    ends = _cut_off(found, volume)
+    ends = outline.planes_at_cuts(found, volume.affine, BEYOND_MM)
     if not any(max(pair) for pair in ends):
         return found
     longer = deepbet.brain(np.pad(volume.data, ends, mode="edge"))
@@ -127,19 +125,6 @@ def better_of(own: MaskArray, carried: MaskArray, scan: Volume) -> Choice:
         reason = f"its own mask overlaps the T1w scan's by a Dice of {overlap:.2f} only"
         return Choice(carried, Source.CARRIED, reason)
     return Choice(own, Source.OWN, f"its own mask overlaps the T1w scan's by {overlap:.2f}")
-
-
-def _cut_off(found: MaskArray, volume: Volume) -> list[tuple[int, int]]:
-    """How many planes to add before and after along each axis: where the brain meets the edge."""
-    size = spacing(volume.affine)
-    ends = []
-    for axis in range(3):
-        planes = found.sum(axis=tuple(a for a in range(3) if a != axis))
-        pixel = float(np.prod(np.delete(size, axis)))  # mm²
-        more = int(np.ceil(BEYOND_MM / size[axis]))
-        before, after = (more * int(planes[end] * pixel > CUT_MM2) for end in (0, -1))
-        ends.append((before, after))
-    return ends
 
 
 def _trimmed(bare: MaskArray, found: MaskArray) -> MaskArray:

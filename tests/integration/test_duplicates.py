@@ -24,7 +24,7 @@ from deepbrainprint.intake.spool import instance_path
 from deepbrainprint.records import StudyId
 from deepbrainprint.settings import Settings
 from tests.instances import delivery, mr_image, receive
-from tests.integration.test_completeness_real import files_of, send
+from tests.integration.completeness.test_completeness_real import files_of, send
 from tests.rows import count, rows
 
 SIZE = {"Rows": 32, "Columns": 32}

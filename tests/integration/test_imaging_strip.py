@@ -68,3 +68,16 @@ def upright(data, affine):
     """The voxels in RAS order, as files are read."""
     image = nib.as_closest_canonical(nib.Nifti1Image(data, affine))
     return Volume(np.ascontiguousarray(image.dataobj), image.affine)
+
+
+@pytest.mark.parametrize("end", ["top", "bottom"])
+def test_a_head_that_the_field_of_view_cuts_off_keeps_its_mask_up_to_the_cut(shared_data, end):
+    scan = volume.read(shared_data / "t1_t2/sub-01_inplaneT2.nii.gz")  # slices of 5 mm
+    whole = brain_mask(scan)
+    filled = np.flatnonzero(whole.any(axis=(0, 1)))
+    fifth = round(len(filled) / 5)
+    kept = slice(0, filled[-1] + 1 - fifth) if end == "top" else slice(filled[0] + fifth, None)
+    affine = scan.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * (kept.start or 0)
+    cut = Volume(np.ascontiguousarray(scan.data[:, :, kept]), affine)
+    assert dice(brain_mask(cut), whole[:, :, kept]) > 0.96  # a dome at the top gives 0.92

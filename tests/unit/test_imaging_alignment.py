@@ -6,10 +6,12 @@ import functools
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from deepbrainprint.imaging import registration, template
 from deepbrainprint.imaging.alignment import PRIOR, align, find
+from deepbrainprint.imaging.pose import TURNS
 from deepbrainprint.imaging.registration import Problem, exponential
 from deepbrainprint.records import Volume
 
@@ -110,3 +112,28 @@ def test_the_gradient_of_the_loss_is_exact():
 def test_the_exponential_of_a_turn_is_a_rotation():
     turned = exponential(1.2 * registration.GENERATORS[2])
     assert np.allclose(turned, Rotation.from_rotvec([0, 0, 1.2]).as_matrix())
+
+
+def test_a_mask_that_closes_like_a_dome_at_a_cut_does_not_shift_the_brain():
+    volume, mask = thin_template()
+    top = 56  # slices; the rest of the brain is outside the field of view
+    dome = mask[:, :, :top].copy()
+    for k, share in enumerate((0.25, 0.5, 0.75), start=1):  # the outermost planes, too small
+        dome[:, :, -k] &= ndimage.distance_transform_edt(dome[:, :, -k]) > 12 * (1 - share)
+    found = find(Volume(volume.data[:, :, :top].copy(), volume.affine), dome)
+    assert displacement(found, np.eye(4)) < 1
+
+
+@pytest.mark.parametrize("turn", [1, 5, 9, 13, 17, 21])
+def test_a_header_that_is_wrong_about_orientation_does_not_matter(turn):
+    volume, mask = thin_template()
+    true = pose((10, -15, 20), (30, 0, 60))
+    true[:3, :3] = true[:3, :3] @ TURNS[turn]
+    found = find(Volume(volume.data, true @ volume.affine), mask)
+    assert displacement(found, true) < 1.5  # mm, at the corners of the brain
+
+
+def test_an_upright_brain_is_never_mirrored():
+    volume, mask = thin_template()
+    mirrored = Volume(volume.data[::-1].copy(), volume.affine)
+    assert np.linalg.det(find(mirrored, mask[::-1].copy())[:3, :3]) > 0

@@ -75,3 +75,16 @@ def test_of_two_masks_of_one_visit_the_better_is_taken():
     assert chosen.source is Source.CARRIED
     assert chosen.mask is BRAIN
     assert "Dice of 0.8" in chosen.reason
+
+
+def test_a_cut_is_where_the_brain_meets_the_edge():
+    mask = np.zeros((40, 40, 20), dtype=bool)
+    mask[10:30, 10:30, 5:] = True
+    affine = np.diag([1.0, 1.0, 3.0, 1.0])
+    assert outline.planes_at_cuts(mask, affine, 6.0) == [(0, 0), (0, 0), (0, 2)]
+
+
+def test_a_tip_of_the_brain_on_the_outermost_plane_is_no_cut():
+    mask = np.zeros((40, 40, 20), dtype=bool)
+    mask[18:22, 18:22, :] = True  # 16 mm²
+    assert outline.planes_at_cuts(mask, np.eye(4), 6.0) == [(0, 0), (0, 0), (0, 0)]

@@ -66,7 +66,16 @@ def test_a_zero_background_around_no_brain_sized_thing_is_not_taken_for_stripped
 
 
 def test_an_image_with_a_background_of_noise_is_not_taken_for_stripped():
-    assert strip.foreground(ball(65, outside=3.0)[0]) is None
+    volume, _ = ball(65)
+    drawn = np.random.default_rng(0).normal(3.0, 1.0, volume.data.shape).astype(np.float32)
+    assert strip.foreground(Volume(volume.data + drawn, volume.affine)) is None
+
+
+def test_a_background_of_one_value_is_that_of_a_stripped_image():
+    volume, inside = ball(65, outside=3.0)
+    found = strip.foreground(volume)
+    assert found is not None
+    assert np.array_equal(found, inside)
 
 
 def test_an_image_of_nothing_has_no_foreground():
