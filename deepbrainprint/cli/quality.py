@@ -93,13 +93,15 @@ def _inspections(
     paths: Sequence[Path], studies: Sequence[int], home: Path | None
 ) -> Iterator[Inspection]:
     """One after the other: pixels are held of one input at a time."""
+    from deepbrainprint.imaging.strip import chosen  # noqa: PLC0415 — these bring torch
     from deepbrainprint.workflow.quality.inspection import inspect_path  # noqa: PLC0415
 
-    yield from (inspect_path(path) for path in paths)
+    settings = settings_of(home)
+    stripper = chosen(settings.synthstrip_path)
+    yield from (inspect_path(path, stripper) for path in paths)
     if studies:
         from deepbrainprint.workflow.quality.received import inspect_study  # noqa: PLC0415
 
-        settings = settings_of(home)
         yield from (inspect_study(settings, StudyId(number)) for number in studies)
 
 

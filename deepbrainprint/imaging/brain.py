@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from deepbrainprint.errors import NotApplicable
 from deepbrainprint.imaging import plausibility, quality, visit
 from deepbrainprint.imaging.alignment import Alignment, align
-from deepbrainprint.imaging.strip import Stripper, better_of, brain_mask, found_by_deepbet
+from deepbrainprint.imaging.strip import Source, Stripper, better_of, brain_mask, found_by_deepbet
 from deepbrainprint.imaging.visit import Anchor
 from deepbrainprint.records import MaskArray, Volume
 
@@ -134,8 +134,12 @@ def _lent(
     if not start.any():
         return None
     motion = visit.moved(anchor, volume, start)
-    mask = better_of(found, visit.carried(anchor, volume, motion), volume).mask
-    return (mask, align(volume, mask, motion @ anchor.transform)) if mask.any() else None
+    choice = better_of(found, visit.carried(anchor, volume, motion), volume)
+    if not choice.mask.any():
+        return None
+    alignment = align(volume, choice.mask, motion @ anchor.transform)
+    borrowed = {"mask_borrowed": float(choice.source is Source.CARRIED)}
+    return choice.mask, replace(alignment, quality=alignment.quality | borrowed)
 
 
 def _as_anchor(first: Examination) -> Anchor | None:

@@ -106,7 +106,8 @@ def structure(pixels: ByteArray) -> float:
 def _doubts(figures: Mapping[str, float]) -> Iterator[Doubt]:
     scale, stretch = figures.get("scale", 1.0), figures.get("stretch", 1.0)
     unlike, overlap = figures.get("structure", 0.0), figures.get("overlap", 1.0)
-    most = MOST_UNLIKE if overlap < IN_SHAPE else MOST_UNLIKE_IN_SHAPE
+    own_shape = overlap >= IN_SHAPE and not figures.get("mask_borrowed")  # else it says nothing
+    most = MOST_UNLIKE_IN_SHAPE if own_shape else MOST_UNLIKE
     if unlike > most:
         what = (
             f"{unlike:.2f} of a brain's fine structure is not in it, at most {most:.2f} is a brain"

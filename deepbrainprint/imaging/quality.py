@@ -8,6 +8,8 @@
 | residual     | 1    | template variance that the scan leaves unexplained, 0 best        |
 | overlap      | 1    | Dice of aligned mask and template's brain where the scan reaches  |
 | coverage     | 1    | share of the template's brain inside the field of view            |
+| shading      | 1    | standard deviation of the logarithm of the shading that was there |
+| mask_borrowed| 1    | 1 where the mask is that of another scan of the visit             |
 | slice_mm     | mm   | longest edge of a voxel                                           |
 | noise        | 1    | standard deviation of the noise over the range of the brain       |
 """

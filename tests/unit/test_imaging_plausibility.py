@@ -112,3 +112,9 @@ def test_an_odd_inside_in_the_outline_of_a_brain_is_flagged():
     assert judge(inside)[0].level is Level.FAIL
     assert [one.name for one in judge({**inside, "overlap": 0.96})] == ["unusual_structure"]
     assert judge({**inside, "overlap": 0.96, "structure": 0.98})[0].level is Level.FAIL
+
+
+def test_a_borrowed_mask_does_not_vouch_for_a_brain():
+    unlike = {"structure": 0.93, "overlap": 0.96}
+    assert not any(doubt.level is Level.FAIL for doubt in judge(unlike))
+    assert judge(unlike | {"mask_borrowed": 1.0})[0].level is Level.FAIL

@@ -122,4 +122,14 @@ def _of_scan(value: float) -> tuple[Figure, ...]:
             meaning="Thick slices show less of a person; alone they are noted, not doubted.",
             advice="Thinner slices make the fingerprint surer; nothing has to be done.",
         ),
+        Figure(
+            "shading", value, "Shading",
+            meaning="How unevenly the coil lit the brain, as spread of a logarithm: 0.1 is a "
+            "tenth. It has been taken off.",
+        ),
+        Figure(
+            "mask_borrowed", value, "Mask borrowed", decimals=0,
+            meaning="1 where the mask is that of another series of the visit, because its own "
+            "differed from it.",
+        ),
     )  # fmt: skip

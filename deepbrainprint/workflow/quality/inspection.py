@@ -11,6 +11,7 @@ from pathlib import Path
 from deepbrainprint.errors import BadStudy, NotApplicable
 from deepbrainprint.imaging import brain, convert, series, volume
 from deepbrainprint.imaging.brain import Examination, Verdict
+from deepbrainprint.imaging.strip import Stripper
 from deepbrainprint.records import SeriesChoice, Volume
 
 NIFTI = (".nii", ".nii.gz")
@@ -61,17 +62,19 @@ class Inspection:
         )
 
 
-def inspect_path(path: Path) -> Inspection:
+def inspect_path(path: Path, strip: Stripper) -> Inspection:
     """Inspect a NIfTI file, a DICOM folder or a DICOM file; raises for no fault of the data."""
     if path.is_dir():
         files = sorted(member for member in path.rglob("*") if member.is_file())
-        return inspect_dicom(str(path), files)
+        return inspect_dicom(str(path), files, strip)
     if path.name.lower().endswith(NIFTI):
-        return Inspection(str(path), scans=_examined([_opened(path)]))
-    return inspect_dicom(str(path), [path])
+        return Inspection(str(path), scans=_examined([_opened(path)], strip))
+    return inspect_dicom(str(path), [path], strip)
 
 
-def inspect_dicom(name: str, files: Sequence[Path], recorded: str = "") -> Inspection:
+def inspect_dicom(
+    name: str, files: Sequence[Path], strip: Stripper, recorded: str = ""
+) -> Inspection:
     """Inspect the study in `files`: the usable series, the most useful first.
 
     As many are examined as the service would use; the reason of each other says so.
@@ -93,7 +96,7 @@ def inspect_dicom(name: str, files: Sequence[Path], recorded: str = "") -> Inspe
         scans.append(_converted(choice, members))
         if scans[-1].scan is not None:
             quota.take(choice.contrast)
-    return Inspection(name, tuple(choices), _examined(scans), None, seconds, recorded)
+    return Inspection(name, tuple(choices), _examined(scans, strip), None, seconds, recorded)
 
 
 def _unusable(found: series.Found, files: int) -> Refusal | None:
@@ -133,9 +136,10 @@ def _opened(path: Path) -> InspectedScan:
     return InspectedScan(None, 1, time.perf_counter() - started, scan, refusal)
 
 
-def _examined(scans: Sequence[InspectedScan]) -> tuple[InspectedScan, ...]:
+def _examined(scans: Sequence[InspectedScan], strip: Stripper) -> tuple[InspectedScan, ...]:
     """Examine the scans of one visit together; those that conversion refused stay as they are."""
-    examinations = brain.examine_visit(one.scan for one in scans if one.scan is not None)
+    volumes = (one.scan for one in scans if one.scan is not None)
+    examinations = brain.examine_visit(volumes, strip)
     return tuple(one if one.scan is None else _with(one, next(examinations)) for one in scans)
 
 

@@ -8,6 +8,7 @@ from deepbrainprint.database import arrivals, reports
 from deepbrainprint.database.connection import Database
 from deepbrainprint.database.reports import StudyReport
 from deepbrainprint.errors import BadStudy, TryAgain
+from deepbrainprint.imaging import strip
 from deepbrainprint.records import StudyId, StudyRevision
 from deepbrainprint.settings import Settings
 from deepbrainprint.workflow.quality.inspection import Inspection, inspect_dicom
@@ -41,7 +42,8 @@ def inspect_study(settings: Settings, study_id: StudyId) -> Inspection:
             code="instances_missing",
         )
     name = f"study {study_id}, revision {run.revision}"
-    return inspect_dicom(name, files, _recorded(found[0]))
+    stripper = strip.chosen(settings.synthstrip_path)
+    return inspect_dicom(name, files, stripper, _recorded(found[0]))
 
 
 def _recorded(report: StudyReport) -> str:
