@@ -14,6 +14,7 @@ import numpy as np
 
 from deepbrainprint.database import pipeline
 from deepbrainprint.errors import Misconfigured
+from deepbrainprint.imaging import PREPROCESSING_VERSION
 from deepbrainprint.records import ByteArray, EncoderId, State, StudyRevision
 from deepbrainprint.settings import Settings
 from deepbrainprint.workflow.step import (
@@ -97,7 +98,7 @@ def _encode(context: StepContext) -> None:
 
 
 def _active_encoder(context: StepContext, version: str) -> EncoderId:
-    """The active encoder's id; its fingerprints cannot be compared with those of another."""
+    """The active encoder's id. Fingerprints of another, or of another alignment, are not alike."""
     with context.database.transaction() as connection:
         bundle = pipeline.active_bundle(connection)
     if bundle.encoder_version != version:
@@ -105,6 +106,13 @@ def _active_encoder(context: StepContext, version: str) -> EncoderId:
             f"encoder {bundle.encoder_version} is active here, but DBP_ENCODER_PATH gives "
             f"{version}: point it back, or begin with a new database",
             code="encoder_not_active",
+        )
+    if bundle.preprocessing_version != PREPROCESSING_VERSION:
+        raise Misconfigured(
+            f"fingerprints here are of brains aligned by version {bundle.preprocessing_version}, "
+            f"this release aligns by version {PREPROCESSING_VERSION}: go back to the release "
+            "before, or begin with a new database",
+            code="preprocessing_not_active",
         )
     return bundle.encoder_id
 

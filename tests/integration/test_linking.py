@@ -10,6 +10,7 @@ import pytest
 
 from deepbrainprint.database import pipeline, reports
 from deepbrainprint.database.arrivals import record_arrivals
+from deepbrainprint.encoder.runtime import open_encoder
 from deepbrainprint.errors import BadStudy, Conflict, Misconfigured, NotApplicable, TryAgain
 from deepbrainprint.linkage.calibration import Calibration, Line
 from deepbrainprint.linkage.decision import combine
@@ -245,6 +246,17 @@ def test_fingerprints_of_an_encoder_that_is_not_active_are_refused(site):
     run = site.receive(somebody())
     with pytest.raises(Misconfigured, match="encoder made-up is active here"):
         ingest.encode(site.settings, run)
+    assert count(site.database, "fingerprint") == 1
+
+
+def test_brains_that_were_aligned_in_another_way_are_not_mixed_with_new_ones(site):
+    run = site.receive(somebody())
+    shipped = open_encoder(None).version
+    rows(site.database, "update encoder set version = %s", shipped)
+    rows(site.database, "update bundle set preprocessing_version = '0'")
+    with pytest.raises(Misconfigured, match="aligned by version 0") as caught:
+        ingest.encode(site.settings, run)
+    assert caught.value.code == "preprocessing_not_active"
     assert count(site.database, "fingerprint") == 1
 
 
