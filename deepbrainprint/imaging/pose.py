@@ -14,8 +14,7 @@ from deepbrainprint.records import AffineArray
 LOOK_MM, FINE_MM = 12.0, 8.0
 LEAN = 0.35  # radians from an upright head, in the poses that are looked at
 LOOK_ITERATIONS, FINE_ITERATIONS = 10, 20
-PURSUED = 3  # poses refined beside the one that the header says
-HOPELESS = 0.3  # nats behind the best: no refinement makes up for it
+SURE = 0.2  # nats by which a refined pose beats what another promised: the right one does
 TRUST = 0.03  # nats by which another orientation must beat the one that the header says
 
 
@@ -34,18 +33,19 @@ def found(at: At, pivot: Vector, scale: float) -> Pose:
     """Return the pose to refine, of all that a header can mistake for one another.
 
     Each of the 24 orientations is looked at coarsely, upright and leaning six ways; the best lean
-    of each goes some steps downhill with one scale, and the best of those to the bottom. `pivot`
-    (3,) is the brain's centre of gravity in RAS mm of the scan, `scale` the coefficient of the
-    usual scale.
+    of each goes some steps downhill with one scale. They are then refined, the most promising
+    first, until one is better than any of the rest can become. `pivot` (3,) is the brain's centre
+    of gravity in RAS mm of the scan, `scale` the coefficient of the usual scale.
     """
     turns = [_about(pivot, square) for square in TURNS]
     upright, *others = [_looked_at(at(LOOK_MM, turn), turn, scale) for turn in turns]
-    others.sort(key=lambda rated: rated[0])
-    limit = min(upright[0], others[0][0]) + HOPELESS
-    hopeful = [pose for loss, pose in others[:PURSUED] if loss < limit]
-    pursued = [_refined(at, pose) for pose in (upright[1], *hopeful)]
-    pursued[0] = pursued[0][0] - TRUST, pursued[0][1]
-    return min(pursued, key=lambda rated: rated[0])[1]
+    loss, best = _refined(at, upright[1])
+    loss -= TRUST
+    for seen, pose in sorted(others, key=lambda rated: rated[0]):
+        if loss < seen - SURE:
+            break
+        loss, best = min((loss, best), _refined(at, pose), key=lambda rated: rated[0])
+    return best
 
 
 def _looked_at(problem: Problem, turn: AffineArray, scale: float) -> tuple[float, Pose]:

@@ -9,6 +9,7 @@ pynetdicom's, and so are the encodings of all PDUs but the data of a C-STORE.
 from __future__ import annotations
 
 import socket
+import time
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,19 @@ from deepbrainprint.intake.listener.pdu_stream import PeerGone, ProtocolViolatio
 
 if TYPE_CHECKING:
     from deepbrainprint.intake.listener.association import StreamingAssociation
+
+
+_LINGER_SECONDS = 2.0
+_DROPPED_BYTES = 1 << 16
+
+
+def _await_end(connection: socket.socket) -> None:
+    """Drop what still comes until the peer has closed, within a bound."""
+    deadline = time.monotonic() + _LINGER_SECONDS
+    while (left := deadline - time.monotonic()) > 0:
+        connection.settimeout(left)
+        if not connection.recv(_DROPPED_BYTES):
+            return
 
 
 class UpperLayer:
@@ -59,11 +73,16 @@ class UpperLayer:
             raise PeerGone("lost") from None
 
     def close(self) -> None:
-        """End the connection so that what was sent last still arrives."""
+        """End the connection so that what was sent last still arrives.
+
+        The peer closes first, as PS3.8 section 9.2 has it after a rejection, an abort or a release
+        (Sta13): closing while bytes are on their way to us would take back what we sent.
+        """
         connection, self.socket = self.socket, None
         if connection is not None:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_WR)
+                _await_end(connection)
             connection.close()
 
     def receive_pdu(self, wait: bool = False, timeout: float | None = None) -> None:  # noqa: FBT001, FBT002, ARG002 — pynetdicom's signature
