@@ -36,7 +36,6 @@ PRIOR = Prior(USUAL, tuple(LOOSENESS / spread**2 for spread in SPREAD))
 # resolution in mm, free parameters, most iterations
 STAGES = ((8.0, SIMILAR, 40), (6.0, AFFINE, 40), (4.0, AFFINE, 25), (3.0, AFFINE, 15))
 DOUBTED_MM = 6.0  # beside a cut
-BLOCK = 4  # mm: scale at which a scan is held against the template, below it people differ
 
 
 @dataclass(frozen=True)
@@ -126,20 +125,15 @@ def residual(pixels: ByteArray, seen: MaskArray) -> float:
     One minus the correlation ratio (Roche et al., MICCAI 1998, LNCS 1496:1115) of blocks of 4 mm
     where the scan was `seen`, over 32 bins of the scan's intensity: the same for every contrast.
     """
-    where = _blocks(template.mask() & seen) > 0.5
+    where = template.blocks(template.mask() & seen) > 0.5
     if not where.any():
         return 1.0
-    expected = _blocks(template.reference().data)[where]
-    bins = (_blocks(pixels)[where] / 8).astype(np.intp)
+    expected = template.blocks(template.reference().data)[where]
+    bins = (template.blocks(pixels)[where] / 8).astype(np.intp)
     mean = np.bincount(bins, expected, minlength=32) / np.maximum(
         np.bincount(bins, minlength=32), 1
     )
     return float(((expected - mean[bins]) ** 2).mean() / max(float(expected.var()), 1e-9))
-
-
-def _blocks(data: registration.Array) -> FloatArray:
-    x, y, z = (n // BLOCK * BLOCK for n in data.shape)
-    return registration.averaged(data[:x, :y, :z], (BLOCK, BLOCK, BLOCK))
 
 
 def _overlap(inside: MaskArray, seen: MaskArray) -> float:

@@ -40,7 +40,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from deepbrainprint.imaging import registration, template
-from deepbrainprint.imaging.alignment import BLOCK, Alignment
+from deepbrainprint.imaging.alignment import Alignment
 from deepbrainprint.records import ByteArray, FloatArray, MaskArray
 
 DETAIL_MM = 24.0  # width at half height of the Gaussian that is taken away
@@ -163,18 +163,13 @@ def _detail(data: npt.NDArray[Any], mask: MaskArray) -> tuple[FloatArray, MaskAr
 
     Blocks hold means over the brain in them: else the outline would count as structure.
     """
-    share = _blocks(mask)
+    share = template.blocks(mask)
     brain: MaskArray = share >= min(LEAST_SHARE, float(share.max()))
-    means = np.where(brain, _blocks(data * mask) / np.maximum(share, LEAST_SHARE), 0)
-    even = registration.evened(means, brain.astype(np.float32), np.full(3, float(BLOCK)))
-    sigma = DETAIL_MM / registration.FWHM / BLOCK
+    means = np.where(brain, template.blocks(data * mask) / np.maximum(share, LEAST_SHARE), 0)
+    even = registration.evened(means, brain.astype(np.float32), np.full(3, float(template.BLOCK)))
+    sigma = DETAIL_MM / registration.FWHM / template.BLOCK
     wide, local = (
         ndimage.gaussian_filter(part.astype(np.float32), sigma) for part in (even * brain, brain)
     )
     detail: FloatArray = even - wide / np.maximum(local, 0.05)
     return detail, brain
-
-
-def _blocks(data: npt.NDArray[np.generic]) -> FloatArray:
-    x, y, z = (n // BLOCK * BLOCK for n in data.shape)
-    return registration.averaged(data[:x, :y, :z], (BLOCK, BLOCK, BLOCK))

@@ -14,10 +14,9 @@ import numpy as np
 from scipy import ndimage
 
 from deepbrainprint.imaging import template
-from deepbrainprint.imaging.registration import Array, Vector, Whole, averaged
+from deepbrainprint.imaging.registration import Array, Vector, Whole
 from deepbrainprint.records import FloatArray, MaskArray
 
-BLOCK = 4  # voxels
 DEGREE = 3  # of the polynomial in x, y and z together
 TISSUES = 24  # levels of the template, equally many blocks each
 ROUNDS = 3
@@ -43,15 +42,15 @@ def evened(data: FloatArray, inside: MaskArray) -> tuple[FloatArray, float]:
 
 def _fitted(data: FloatArray, inside: MaskArray) -> Vector | None:
     """Return the coefficients of POWERS, or None when they cannot be known."""
-    share = _blocks(inside)
-    level = _blocks(np.where(inside, data, 0)) / np.maximum(share, 1e-6)
-    usable = ndimage.binary_erosion((share > 0.75) & (_blocks(template.mask()) > 0.75))
+    share = template.blocks(inside)
+    level = template.blocks(np.where(inside, data, 0)) / np.maximum(share, 1e-6)
+    usable = ndimage.binary_erosion((share > 0.75) & (template.blocks(template.mask()) > 0.75))
     if usable.sum() < LEAST_BLOCKS:
         return None
     usable &= level > DARKEST * np.median(level[usable])
     if usable.sum() < LEAST_BLOCKS:
         return None
-    tissue = _tissues(_blocks(template.reference().data)[usable])
+    tissue = _tissues(template.blocks(template.reference().data)[usable])
     design = np.hstack([np.eye(TISSUES)[tissue], _basis(np.argwhere(usable))])
     values = np.log(level[usable] / np.median(level[usable])).astype(np.float64)
     coefficients = _robust(design, values)[TISSUES:]
@@ -80,32 +79,26 @@ def _tissues(expected: FloatArray) -> Whole:
 
 def _basis(index: Whole) -> Vector:
     """Polynomials (n, powers) at blocks `index` (n, 3)."""
-    x, y, z = _coordinates(index * BLOCK + (BLOCK - 1) / 2).T
+    middle = index * template.BLOCK + (template.BLOCK - 1) / 2
+    x, y, z = (_coordinate(middle[:, axis], axis) for axis in range(3))
     return np.stack([x**i * y**j * z**k for i, j, k in POWERS], axis=1)
 
 
-def _coordinates(voxel: Array) -> Vector:
-    """From voxels to −1…1 over the grid."""
-    shape = np.array(template.SHAPE)
-    scaled: Vector = (voxel - shape / 2) / (shape.max() / 2)
+def _coordinate(voxel: Array, axis: int) -> Vector:
+    """From voxels along `axis` to −1…1 over the longest edge of the grid."""
+    scaled: Vector = (voxel - template.SHAPE[axis] / 2) / (max(template.SHAPE) / 2)
     return scaled
 
 
 def _field(coefficients: Vector, shape: tuple[int, ...]) -> FloatArray:
     """The polynomial on the whole grid, float32."""
-    across = [
-        _coordinates(np.repeat(np.arange(n, dtype=np.float64)[:, None], 3, axis=1))[:, axis]
+    x, y, z = (
+        np.stack([_coordinate(np.arange(n), axis) ** p for p in range(DEGREE + 1)])
         for axis, n in enumerate(shape)
-    ]
-    x, y, z = (np.stack([c**p for p in range(DEGREE + 1)]) for c in across)
+    )
     cube = np.zeros((DEGREE + 1,) * 3)
     for (i, j, k), value in zip(POWERS, coefficients, strict=True):
         cube[i, j, k] = value
     plane = np.einsum("ijk,ix,jy->xyk", cube, x, y).astype(np.float32)
     field: FloatArray = plane @ z.astype(np.float32)
     return field
-
-
-def _blocks(data: Array) -> FloatArray:
-    x, y, z = (n // BLOCK * BLOCK for n in data.shape)
-    return averaged(data[:x, :y, :z], (BLOCK, BLOCK, BLOCK))

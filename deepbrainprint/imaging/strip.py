@@ -17,7 +17,7 @@ import numpy as np
 
 from deepbrainprint.errors import NotApplicable
 from deepbrainprint.imaging import deepbet, outline
-from deepbrainprint.imaging.outline import dice as dice  # noqa: PLC0414 — read from here too
+from deepbrainprint.imaging.outline import dice
 from deepbrainprint.records import MaskArray, Volume
 
 # From an infant, or a child's brain of which a slab is missing, to larger than any adult's.
@@ -25,7 +25,6 @@ SMALLEST_ML, LARGEST_ML = 250.0, 2300.0
 AGREEMENT = 0.9  # Dice above which a supplied outline and what was found are the same brain
 TIGHT = 0.96  # Dice below which a supplied outline holds more than the brain
 SAME_VISIT = 0.93  # Dice above which two contrasts of one visit have the same outline
-
 BEYOND_MM = 40.0  # how far a head is made to go on beyond the cut
 
 Stripper = Callable[[Volume], MaskArray]
@@ -111,20 +110,20 @@ def foreground(volume: Volume) -> MaskArray | None:
 
 
 def better_of(own: MaskArray, carried: MaskArray, scan: Volume) -> Choice:
-    """Choose between a scan's `own` mask and one `carried` over from a T1w scan of the visit.
+    """Choose between a scan's `own` mask and one `carried` over from the best of the visit.
 
-    The T1w mask wins where the two disagree: deepbet was trained on T1w, and two outlines of one
-    brain in one visit agree.
+    The best scan's wins where the two disagree: it is a T1w wherever there is one, as deepbet was
+    trained on, and two outlines of one brain in one visit agree.
     """
     if not plausible(carried, scan):
-        return Choice(own, Source.OWN, "the T1w scan's mask lies outside this scan")
+        return Choice(own, Source.OWN, "the best scan's mask lies outside this scan")
     if not plausible(own, scan):
         return Choice(carried, Source.CARRIED, "no brain was found in this scan by itself")
     overlap = dice(own, carried)
     if overlap < SAME_VISIT:
-        reason = f"its own mask overlaps the T1w scan's by a Dice of {overlap:.2f} only"
+        reason = f"its own mask overlaps the best scan's by a Dice of {overlap:.2f} only"
         return Choice(carried, Source.CARRIED, reason)
-    return Choice(own, Source.OWN, f"its own mask overlaps the T1w scan's by {overlap:.2f}")
+    return Choice(own, Source.OWN, f"its own mask overlaps the best scan's by {overlap:.2f}")
 
 
 def _trimmed(bare: MaskArray, found: MaskArray) -> MaskArray:

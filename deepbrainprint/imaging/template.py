@@ -20,14 +20,17 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from deepbrainprint.errors import Misconfigured
-from deepbrainprint.records import AffineArray, MaskArray, Volume
+from deepbrainprint.imaging.registration import averaged
+from deepbrainprint.records import AffineArray, FloatArray, MaskArray, Volume
 
 SHAPE = (182, 218, 182)
 ORIGIN = (-91, -126, -72)  # RAS mm of the centre of voxel (0, 0, 0)
 FILE = Path("datasets", "data", "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz")
+BLOCK = 4  # mm: scale at which a scan is held against the template, below it people differ
 BRAIN_THRESHOLD = 0.2  # of the largest value, as nilearn's own brain mask
 
 
@@ -60,6 +63,12 @@ def mask() -> MaskArray:
     brain: MaskArray = ndimage.binary_fill_holes(data > BRAIN_THRESHOLD * data.max())
     brain.setflags(write=False)
     return brain
+
+
+def blocks(data: npt.NDArray[Any]) -> FloatArray:
+    """Return the means over whole blocks of BLOCK voxels each way of `data` (182, 218, 182)."""
+    x, y, z = (n // BLOCK * BLOCK for n in data.shape)
+    return averaged(data[:x, :y, :z], (BLOCK, BLOCK, BLOCK))
 
 
 def _packaged_file() -> Path:

@@ -61,11 +61,11 @@ def void(scan: Volume, mask: MaskArray, *, place: Place, radius_mm: float) -> Vo
 
 
 def cut(scan: Volume, mask: MaskArray, *, top: float = 0.0, bottom: float = 0.0) -> Volume:
-    """Return the scan without its slices over the `top` and `bottom` shares of the brain."""
+    """Return the scan without `top` and `bottom` shares of its slices of brain, and beyond."""
     planes = np.flatnonzero(mask.any(axis=(0, 1)))
-    height = planes[-1] + 1 - planes[0]
-    first = int(planes[0] + bottom * height) if bottom else 0
-    last = int(planes[-1] + 1 - top * height) if top else scan.data.shape[2]
+    below, above = round(bottom * len(planes)), round(top * len(planes))
+    first = int(planes[below]) if below else 0
+    last = int(planes[-above]) if above else scan.data.shape[2]
     affine = scan.affine.copy()
     affine[:3, 3] += affine[:3, 2] * first
     return Volume(np.ascontiguousarray(scan.data[:, :, first:last]), affine)

@@ -10,7 +10,8 @@ from scipy import ndimage
 
 from deepbrainprint.bench.imaging import heads
 from deepbrainprint.imaging import deepbet, volume
-from deepbrainprint.imaging.strip import brain_mask, dice
+from deepbrainprint.imaging.outline import dice
+from deepbrainprint.imaging.strip import brain_mask
 from deepbrainprint.records import Contrast, Volume
 
 pytestmark = pytest.mark.slow  # seconds for each

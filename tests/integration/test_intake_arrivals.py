@@ -310,19 +310,28 @@ def test_an_image_that_races_with_closing_is_never_lost(
     intake_settings: Settings, database: Database
 ):
     study_uid, done = generate_uid(), threading.Event()
-    sent = [delivery(mr_image(study_uid=study_uid, rows=1)) for _ in range(80)]
     seen: dict[StudyRevision, int] = {}
     closers = [threading.Thread(target=keep_closing, args=(database, seen, done)) for _ in "ab"]
     for closer in closers:
         closer.start()
-    in_threads(4, lambda part: [receive(intake_settings, database, x) for x in sent[part::4]])
+
+    def send(_: int) -> int:
+        """Twenty images, and more until the study was closed between two of them."""
+        deadline, sent = time.monotonic() + 60, 0
+        while sent < 20 or (not seen and time.monotonic() < deadline):
+            receive(intake_settings, database, delivery(mr_image(study_uid=study_uid, rows=1)))
+            sent += 1
+        receive(intake_settings, database, delivery(mr_image(study_uid=study_uid, rows=1)))
+        return sent + 1
+
+    sent = sum(in_threads(4, send))
     done.set()
     for closer in closers:
         closer.join()
     for run in close(database):
         seen[run] = images_of(database, run)
     assert len(seen) > 1
-    assert seen[max(seen)] == len(sent)
+    assert seen[max(seen)] == sent
     assert seen == {run: images_of(database, run) for run in seen}
 
 

@@ -148,7 +148,7 @@ def test_a_dummy_patient_id_says_nothing_about_anybody(site, dummy):
 def test_the_same_cosine_is_weighed_by_whether_the_contrast_is_the_same(site):
     person = somebody()
     site.link(site.receive(person))
-    weak = again(person, noise=1.6)  # cosine about 0.53: weak for one contrast, strong across two
+    weak = at_cosine(person, 0.53)  # weak for one contrast, strong across two
     assert site.link(site.receive(weak))[0] == "review"
     across = site.link(site.receive(weak, contrast=Contrast.T2W))
     assert (across[0], "cross_contrast" in across[2]) == ("linked", True)

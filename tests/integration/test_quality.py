@@ -31,6 +31,7 @@ def asked(*words, code):
     with capture_logs():  # `main` sends them to stderr
         outcome = CliRunner().invoke(app, ["quality", *map(str, words), "--json"])
     assert outcome.exit_code == code, outcome.output
+    assert isinstance(outcome.exception, SystemExit | None), outcome.exc_info
     return json.loads(outcome.stdout)
 
 
@@ -92,7 +93,7 @@ def test_a_series_that_the_service_would_not_need_is_not_examined(tmp_path, monk
             tmp_path / "study" / str(number),
             AcquisitionTime=f"12000{number}",
         )
-    monkeypatch.setattr(brain, "examine_visit", lambda scans: map(refused, scans))
+    monkeypatch.setattr(brain, "examine_visit", lambda scans, _strip: map(refused, scans))
     (found,) = asked(tmp_path / "study", code=1)["inputs"]
     assert [one["series_number"] for one in found["scans"]] == [1, 2]
     assert all("not needed" in one["reason"] for one in found["series"][2:])

@@ -7,8 +7,6 @@ from dataclasses import asdict
 from itertools import chain, product
 from pathlib import Path
 
-import numpy as np
-
 from deepbrainprint.bench.imaging import displacement, judge, others
 from deepbrainprint.bench.imaging.collection import Collection, Pair
 from deepbrainprint.bench.imaging.findings import (
@@ -23,6 +21,7 @@ from deepbrainprint.bench.imaging.workload import Workload
 from deepbrainprint.imaging import brain, volume
 from deepbrainprint.imaging.brain import Examination
 from deepbrainprint.records import MaskArray, Volume
+from deepbrainprint.simulation import lesions
 
 MOST_MM, MOST_SCALE = 2.0, 0.03
 CUT_SHARE = 0.2
@@ -76,14 +75,8 @@ def cut(scan: Volume, mask: MaskArray, end: str) -> Volume:
 
     Slices are counted along the axis closest to top and bottom.
     """
-    shown = np.flatnonzero(mask.any(axis=(0, 1)))
-    lost = round(CUT_SHARE * len(shown))
-    if end == "no top":
-        return Volume(np.ascontiguousarray(scan.data[:, :, : shown[-lost]]), scan.affine)
-    first = int(shown[lost])
-    affine = scan.affine.copy()
-    affine[:3, 3] += first * affine[:3, 2]
-    return Volume(np.ascontiguousarray(scan.data[:, :, first:]), affine)
+    lost = {"top": CUT_SHARE} if end == "no top" else {"bottom": CUT_SHARE}
+    return lesions.cut(scan, mask, **lost)
 
 
 def _cases(

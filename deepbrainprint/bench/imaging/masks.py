@@ -31,6 +31,7 @@ from deepbrainprint.bench.imaging.heads import LabelMap
 from deepbrainprint.bench.imaging.workload import Workload
 from deepbrainprint.imaging import brain
 from deepbrainprint.imaging.brain import Examination
+from deepbrainprint.imaging.outline import dice
 from deepbrainprint.imaging.strip import brain_mask
 from deepbrainprint.records import AffineArray, MaskArray, Volume
 
@@ -107,12 +108,6 @@ def _painted(maps: list[Path]) -> Iterator[tuple[Figures, Volume, MaskArray]]:
                 found = as_read(mask, scan.affine, drawn.affine)
                 case |= {"dice": dice(found, truth), "dice_tissue": dice(found, tissue)}
                 yield case | _landing(drawn, examined), scan, mask
-
-
-def dice(first: MaskArray, second: MaskArray) -> float:
-    """The overlap of two masks, 0…1."""
-    total = int(first.sum()) + int(second.sum())
-    return 2.0 * float((first & second).sum()) / total if total else 0.0
 
 
 def as_read(mask: MaskArray, read: AffineArray, stored: AffineArray) -> MaskArray:
