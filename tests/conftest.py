@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# pynetdicom's namesakes of DCMTK's programs stand there, first where its environment is activated
+SCRIPTS = Path(sys.executable).parent
+os.environ["PATH"] = os.pathsep.join(
+    folder for folder in os.environ.get("PATH", "").split(os.pathsep) if Path(folder) != SCRIPTS
+)
 
 
 @pytest.fixture(scope="session")

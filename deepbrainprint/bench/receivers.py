@@ -103,12 +103,12 @@ class DcmtkStorescp:
 
     def missing(self) -> str:
         """What to install before it can run."""
-        return "" if shutil.which("storescp") else "the package dcmtk, for storescp"
+        return "" if dcmtk("storescp") else "the package dcmtk, for storescp"
 
     def about(self) -> dict[str, object]:
         """Version, settings and what its Success promises."""
         return {
-            "version": first_line("storescp", "--version"),
+            "version": first_line(dcmtk("storescp"), "--version"),
             "command": " ".join(("storescp", *self._options, "-od FOLDER PORT")),
             "success_means": "a file was written; no fsync, no index",
         }
@@ -117,8 +117,7 @@ class DcmtkStorescp:
     def running(self, folder: Path) -> Iterator[Door]:
         """Run it, empty at first."""
         port, stored = free_port(), _made(folder / "stored")
-        program = str(shutil.which("storescp"))
-        command = (program, *self._options, "-od", str(stored), str(port))
+        command = (dcmtk("storescp"), *self._options, "-od", str(stored), str(port))
         with process(part(self.name, command, folder), port) as pid:
             yield Door(port, "STORESCP", {"receiver": pid}, lambda: held_in(stored))
 
@@ -209,6 +208,18 @@ def held_in(folder: Path) -> Held:
     """Files in a folder."""
     sizes = [entry.stat().st_size for entry in os.scandir(folder)]
     return Held(len(sizes), sum(sizes), len(sizes))
+
+
+def dcmtk(program: str) -> str:
+    """Path of one of DCMTK's programs, or nothing.
+
+    pynetdicom installs namesakes beside the Python that runs this; with its environment activated
+    they would be found first.
+    """
+    others = os.environ.get("PATH", "").split(os.pathsep)
+    beside = Path(sys.executable).parent
+    folders = [folder for folder in others if Path(folder) != beside]
+    return shutil.which(program, path=os.pathsep.join(folders)) or ""
 
 
 def first_line(*command: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import resource
-import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepbrainprint.bench.receivers import HOST, WITHOUT_DELAY, Door
+from deepbrainprint.bench.receivers import HOST, WITHOUT_DELAY, Door, dcmtk
 from deepbrainprint.errors import Misconfigured
 
 _LONGEST_SECONDS = 900.0
@@ -31,7 +30,7 @@ class Sent:
 
 def require_sender() -> None:
     """Misconfigured with code `no_sender` when dcmsend is not there."""
-    if shutil.which("dcmsend") is None:
+    if not dcmtk("dcmsend"):
         raise Misconfigured("dcmsend is not installed: install the package dcmtk", code="no_sender")
 
 
@@ -56,7 +55,7 @@ def _sender(door: Door, folder: Path, report: Path) -> subprocess.Popen[bytes]:
     report.unlink(missing_ok=True)
     return subprocess.Popen(
         [
-            *("dcmsend", "--quiet", "-aec", door.ae_title, "+crf", str(report)),
+            *(dcmtk("dcmsend"), "--quiet", "-aec", door.ae_title, "+crf", str(report)),
             *(HOST, str(door.port), "+sd", str(folder)),
         ],
         stdin=subprocess.DEVNULL,

@@ -27,12 +27,19 @@ from deepbrainprint.records import (
 )
 
 # Scale and shape of 44 scans of 37 people relative to the template, which is larger than most:
-# mean, and standard deviation of the natural logarithms along each generator. The weights make one
-# standard deviation cost LOOSENESS nats each.
+# mean, and standard deviation of the natural logarithms along each generator.
 USUAL = (-0.19, 0.0, 0.03, 0.0, 0.0, 0.0)
 SPREAD = (0.075, 0.035, 0.03, 0.02, 0.01, 0.012)
-LOOSENESS = 0.0036
-PRIOR = Prior(USUAL, tuple(LOOSENESS / spread**2 for spread in SPREAD))
+
+
+def _costing(nats: float) -> Prior:
+    """Return the prior in which one standard deviation along a generator costs `nats`."""
+    return Prior(USUAL, tuple(nats / spread**2 for spread in SPREAD))
+
+
+# A whole brain shows its shape itself. One that the field of view cuts could be larger or longer,
+# and many starts have to be told apart before it is known what is cut.
+WHOLE, CUT = _costing(0.0012), _costing(0.0036)
 # resolution in mm, free parameters, most iterations
 STAGES = ((8.0, SIMILAR, 40), (6.0, AFFINE, 40), (4.0, AFFINE, 25), (3.0, AFFINE, 15))
 DOUBTED_MM = 6.0  # beside a cut
@@ -85,22 +92,24 @@ def find(brain: Volume, mask: MaskArray) -> AffineArray:
     """
     centre = centroid(template.mask(), template.affine())
     pivot = centroid(mask, brain.affine)
-    thinned = registration.thinned(*_away_from_cuts(brain, mask))
+    ends = outline.planes_at_cuts(mask, brain.affine, DOUBTED_MM)
+    thinned = registration.thinned(*_without(ends, brain, mask))
     source = functools.cache(lambda mm: registration.source(*thinned, mm=mm))
 
-    def problem(mm: float, turn: AffineArray) -> Problem:
-        return Problem(_target(mm), source(mm).turned(turn), PRIOR, centre, pivot - centre)
+    def problem(mm: float, turn: AffineArray, prior: Prior = CUT) -> Problem:
+        return Problem(_target(mm), source(mm).turned(turn), prior, centre, pivot - centre)
 
-    start = pose.found(problem, pivot, PRIOR.expected[0])
-    parameters = start.parameters
+    start = pose.found(problem, pivot, USUAL[0])
+    parameters, prior = start.parameters, CUT if any(map(any, ends)) else WHOLE
     for mm, free, iterations in STAGES:
-        _, parameters = problem(mm, start.turn).solve(parameters, free, iterations)
+        _, parameters = problem(mm, start.turn, prior).solve(parameters, free, iterations)
     return start.turn @ registration.matrix(parameters, centre, pivot - centre)
 
 
-def _away_from_cuts(brain: Volume, mask: MaskArray) -> tuple[Volume, MaskArray]:
+def _without(
+    ends: list[tuple[int, int]], brain: Volume, mask: MaskArray
+) -> tuple[Volume, MaskArray]:
     """Leave off the planes next to where the field of view cuts the brain: its mask errs there."""
-    ends = outline.planes_at_cuts(mask, brain.affine, DOUBTED_MM)
     box = tuple(slice(a, n - b) for (a, b), n in zip(ends, mask.shape, strict=True))
     if outline.millilitres(mask[box], brain.affine) < outline.millilitres(mask, brain.affine) / 2:
         return brain, mask  # a slab: doubtful planes are better than none

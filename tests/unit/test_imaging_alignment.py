@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from deepbrainprint.imaging import registration, template
-from deepbrainprint.imaging.alignment import PRIOR, align, find
+from deepbrainprint.imaging.alignment import CUT, align, find
 from deepbrainprint.imaging.pose import TURNS
 from deepbrainprint.imaging.registration import Problem, exponential
 from deepbrainprint.records import Volume
@@ -99,7 +99,7 @@ def test_the_gradient_of_the_loss_is_exact():
     problem = Problem(
         registration.target(*thinned, mm=8),
         registration.source(*thinned, mm=8),
-        PRIOR,
+        CUT,
         np.zeros(3),
         np.zeros(3),
     )
