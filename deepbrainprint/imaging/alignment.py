@@ -97,7 +97,7 @@ def find(brain: Volume, mask: MaskArray) -> AffineArray:
     source = functools.cache(lambda mm: registration.source(*thinned, mm=mm))
 
     def problem(mm: float, turn: AffineArray, prior: Prior = CUT) -> Problem:
-        return Problem(_target(mm), source(mm).turned(turn), prior, centre, pivot - centre)
+        return Problem(_target(mm), source(mm), prior, centre, pivot - centre, turn)
 
     start = pose.found(problem, pivot, USUAL[0])
     parameters, prior = start.parameters, CUT if any(map(any, ends)) else WHOLE

@@ -10,20 +10,22 @@ windows in the moving intensity), which needs no assumption on the contrast, plu
 difference of the two brain outlines, plus the priors. Points that fall outside the scan's field of
 view do not take part, so that missing slices do not stretch the brain. It has an exact gradient,
 so that L-BFGS needs few evaluations; all sums run in one thread in one order, so that the same
-input gives the same bits.
+input gives the same bits. Where there is a CUDA device the sums over points are made on it
+(`imaging.cuda`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, optimize
 
+from deepbrainprint.imaging import cuda
 from deepbrainprint.imaging.volume import spacing
 from deepbrainprint.records import AffineArray, FloatArray, MaskArray, Volume
 
@@ -73,7 +75,7 @@ class Prior:
     outline_weight: float = 0.7
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Target:
     """What is aligned to: sample points (n, 3) in RAS mm with intensity bin and outline (n,)."""
 
@@ -82,17 +84,13 @@ class Target:
     outline: Vector
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
     """What is moved: values (i·j·k, 2) of intensity (in bins) and outline, on a lattice."""
 
     values: FloatArray
     shape: tuple[int, int, int]
     world_to_voxel: AffineArray
-
-    def turned(self, turn: AffineArray) -> Source:
-        """The same scan for a world that `turn` (4, 4) takes to the scan's."""
-        return replace(self, world_to_voxel=self.world_to_voxel @ turn)
 
 
 def thinned(volume: Volume, mask: MaskArray) -> tuple[Volume, FloatArray]:
@@ -225,6 +223,15 @@ def exponential_pulled(square: Vector, moment: Vector) -> Vector:
 
 
 @dataclass(frozen=True)
+class Sums:
+    """What the comparison of all points comes to, and how it changes as points move."""
+
+    mismatch: float  # minus the information in nats, plus the difference of outlines
+    pull: Vector  # (3,) derivative by a shift, mm
+    moment: Vector  # (3, 3) derivative by the linear part, mm, of points about the centre
+
+
+@dataclass(frozen=True)
 class Problem:
     """One resolution of the search: what to compare, and around which centre."""
 
@@ -233,26 +240,31 @@ class Problem:
     prior: Prior
     centre: Vector  # (3,) RAS mm in the target
     offset: Vector  # (3,) mm from the target's centre to the source's
+    turn: AffineArray = field(default_factory=lambda: np.eye(4))  # of the source, RAS mm
 
     def loss(self, parameters: Vector) -> tuple[float, Vector]:
         """Return the loss and its gradient (12,) at `parameters`."""
         transform = matrix(parameters, self.centre, self.offset)
-        values, slopes, weight = lookup(self.source, self.target.points, transform)
+        sums = self._sums(transform)
+        penalty, tug = self._penalty(parameters)
+        exponent = np.tensordot(parameters[3:] / RADIUS, GENERATORS, 1)
+        pulled = exponential_pulled(exponent, sums.moment)
+        slope = np.concatenate([sums.pull, np.tensordot(GENERATORS, pulled, 2) / RADIUS])
+        return sums.mismatch + penalty, slope + tug
+
+    def _sums(self, transform: AffineArray) -> Sums:
+        if device := cuda.device():
+            return Sums(*cuda.summed(self, transform, BINS, device))
+        to_voxel = self.source.world_to_voxel @ self.turn
+        values, slopes, weight = lookup(self.source, self.target.points, to_voxel @ transform)
         information, pull = mutual_information(self.target.bins, values[:, 0], weight)
         gap = (values[:, 1] - self.target.outline) * weight
         share = self.prior.outline_weight / max(float(weight.sum()), 1.0)
         force = -pull[:, None] * slopes[:, 0] + 2 * share * gap[:, None] * slopes[:, 1]
-        penalty, tug = self._penalty(parameters)
-        loss = -information + share * float(np.square(gap).sum()) + penalty
-        return loss, self._gathered(parameters, force) + tug
-
-    def _gathered(self, parameters: Vector, force: Vector) -> Vector:
-        """Gather the force (n, 3) on all points, by voxel, into the twelve parameters."""
-        by_mm = _rows_times(force, self.source.world_to_voxel[:3, :3])
+        by_mm = _rows_times(force, to_voxel[:3, :3])
         moment = np.einsum("ni,nj->ij", by_mm, self.target.points - self.centre)
-        exponent = np.tensordot(parameters[3:] / RADIUS, GENERATORS, 1)
-        pulled = exponential_pulled(exponent, moment)
-        return np.concatenate([by_mm.sum(axis=0), np.tensordot(GENERATORS, pulled, 2) / RADIUS])
+        mismatch = -information + share * float(np.square(gap).sum())
+        return Sums(mismatch, by_mm.sum(axis=0), moment)
 
     def _penalty(self, parameters: Vector) -> tuple[float, Vector]:
         weight = np.concatenate([np.zeros(RIGID), self.prior.weights])
@@ -274,14 +286,13 @@ class Problem:
 
 
 def lookup(
-    source: Source, points: Vector, transform: AffineArray
+    source: Source, points: Vector, to_voxel: AffineArray
 ) -> tuple[FloatArray, FloatArray, Vector]:
-    """Trilinear values (n, 2) at transformed `points`, slopes (n, 2, 3) by voxel, weights (n,).
+    """Trilinear values (n, 2) where `to_voxel` takes `points`, slopes (n, 2, 3), weights (n,).
 
-    The weight falls from 1 to 0 over one voxel beyond the field of view; that change is not part
-    of the slopes.
+    Slopes are by voxel. The weight falls from 1 to 0 over one voxel beyond the field of view; that
+    change is not part of the slopes.
     """
-    to_voxel = source.world_to_voxel @ transform
     position = _rows_times(points, to_voxel[:3, :3].T) + to_voxel[:3, 3]
     last = np.array(source.shape) - 1
     weight = np.clip(np.minimum(position, last - position) + 1, 0, 1).min(axis=1)

@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from deepbrainprint.imaging import registration, template
+from deepbrainprint.imaging import cuda, registration, template
 from deepbrainprint.imaging.alignment import CUT, align, find
 from deepbrainprint.imaging.pose import TURNS
 from deepbrainprint.imaging.registration import Problem, exponential
@@ -93,20 +93,31 @@ def test_brightness_changes_no_bit():
     assert np.array_equal(align(volume, mask).brain, align(brighter, mask).brain)
 
 
-def test_the_gradient_of_the_loss_is_exact():
+def looking_at_itself():
     volume, mask = thin_template()
     thinned = registration.thinned(volume, mask)
-    problem = Problem(
-        registration.target(*thinned, mm=8),
-        registration.source(*thinned, mm=8),
-        CUT,
-        np.zeros(3),
-        np.zeros(3),
-    )
+    target, source = registration.target(*thinned, mm=8), registration.source(*thinned, mm=8)
+    return Problem(target, source, CUT, np.zeros(3), np.zeros(3))
+
+
+def test_the_gradient_of_the_loss_is_exact():
+    problem = looking_at_itself()
     at = np.random.default_rng(0).normal(size=12) * 2
     steps = np.eye(12) * 1e-3
     measured = [(problem.loss(at + s)[0] - problem.loss(at - s)[0]) / 2e-3 for s in steps]
     assert np.allclose(problem.loss(at)[1], measured, rtol=0.02, atol=2e-5)
+
+
+@pytest.mark.parametrize("shift", [0.0, 60.0])  # all inside, and partly out of the field of view
+def test_a_device_makes_the_same_sums_as_the_processor(monkeypatch, shift):
+    problem = looking_at_itself()
+    at = np.random.default_rng(1).normal(size=12) * 2
+    at[2] += shift
+    loss, gradient = problem.loss(at)
+    monkeypatch.setattr(cuda, "device", lambda: "cpu")  # torch's, where there is no other
+    again, slope = problem.loss(at)
+    assert again == pytest.approx(loss, abs=1e-6)
+    assert np.allclose(slope, gradient, atol=1e-6)
 
 
 def test_the_exponential_of_a_turn_is_a_rotation():
