@@ -119,7 +119,7 @@ def _information(one: FloatArray, other: FloatArray) -> tuple[float, float]:
     return first + second - together, (first + second) / max(together, TINY)
 
 
-def _entropy(shares: npt.NDArray[np.float64]) -> float:
+def _entropy(shares: npt.NDArray[np.floating]) -> float:
     return float(-(shares * np.log(np.maximum(shares, TINY))).sum())
 
 
@@ -128,16 +128,16 @@ def _local(first: Prepared, second: Prepared, both: MaskArray) -> tuple[float, f
     if not both.any():
         return 0.0, 0.0
     size = int(WINDOW_MM / first.step) // 2 * 2 + 1
-    weight = np.maximum(_boxed(both.astype(np.float32), size), 1e-3)
+    weight = _boxed(both.astype(np.float32), size)[both]  # at least that of the voxel itself
 
     def mean(data: FloatArray) -> FloatArray:
-        over: FloatArray = (_boxed(np.where(both, data, 0), size) / weight)[both]
+        over: FloatArray = _boxed(np.where(both, data, 0), size)[both] / weight
         return over
 
     a, b = first.values, second.values
     mean_a, mean_b = mean(a), mean(b)
-    var_a = np.maximum(mean(a * a) - mean_a**2, 0)
-    var_b = np.maximum(mean(b * b) - mean_b**2, 0)
+    var_a = (mean(a * a) - mean_a**2).clip(min=0)
+    var_b = (mean(b * b) - mean_b**2).clip(min=0)
     shared = mean(a * b) - mean_a * mean_b
     c1, c2 = STABLE
     alike = (2 * mean_a * mean_b + c1) * (2 * shared + c2)
