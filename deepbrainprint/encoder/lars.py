@@ -72,10 +72,12 @@ def groups(module: nn.Module, batch: int) -> list[dict[str, Any]]:
     ]
 
 
-def rate(step: int, steps: int, warmup: int) -> float:
-    """Return the share of the full rate: linear warm-up, then a cosine down to 0.001."""
-    if step < warmup:
-        return step / warmup
-    done = min((step - warmup) / max(steps - warmup, 1), 1.0)
-    falling = (1 + cos(pi * done)) / 2
+def rate(elapsed: float, warmup: float) -> float:
+    """Return the share of the full rate: linear warm-up, then a cosine down to 0.001.
+
+    `elapsed` and `warmup` are shares of the run.
+    """
+    if elapsed < warmup:
+        return elapsed / warmup
+    falling = (1 + cos(pi * min((elapsed - warmup) / (1 - warmup), 1.0))) / 2
     return falling + (1 - falling) * LAST

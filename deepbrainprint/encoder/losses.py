@@ -73,6 +73,7 @@ def mix(self_supervised: Tensor, contrastive: Tensor, *, beta: float, weight: fl
     return beta * self_supervised + (1 - beta) * weight * contrastive
 
 
-def linear_beta(elapsed: float) -> float:
-    """β(t) = 1 − t/H for the elapsed share t/H of the run."""
-    return 1.0 - min(max(elapsed, 0.0), 1.0)
+def beta(kind: str, elapsed: float) -> float:
+    """β for the elapsed share t/H of the run: `linear` 1 − t/H, one `step` down half way, or ½."""
+    elapsed = min(max(elapsed, 0.0), 1.0)
+    return {"linear": 1.0 - elapsed, "step": float(elapsed < 0.5), "constant": 0.5}[kind]

@@ -25,6 +25,9 @@ class Recipe:
     DeepBrainPrint's miner does) or `all` (every other person of the batch).
     `contrastive_on` says where NT-Xent is measured: on the projection `head`, as published, or
     on the `fingerprint` itself.
+    `views` says what Barlow Twins compares: two `scans` of a person, or two `augmented` views of
+    every scan, as published, where NT-Xent then sees the first view only.
+    `beta` is how the weight of Barlow Twins falls: `linear`, in one `step`, or `constant`.
     """
 
     name: str
@@ -33,6 +36,9 @@ class Recipe:
     window: tuple[tuple[int, int], tuple[int, int]]  # first and last + 1 voxel of x and of y
     negatives: Literal["mined", "all"] = "all"
     contrastive_on: Literal["head", "fingerprint"] = "head"
+    views: Literal["scans", "augmented"] = "scans"
+    beta: Literal["linear", "step", "constant"] = "linear"
+    optimiser: Literal["adamw", "lars"] = "adamw"  # LARS has the published rates, for any batch
     steps: int = 1500
     minutes: float = 0.0  # above 0: the schedule runs by the clock and `steps` is ignored
     people: int = 32  # in a batch, two scans of each
@@ -77,6 +83,9 @@ RECIPES = {
             pixel_mm=1.0,
             window=WHOLE,
             negatives="mined",
+            views="augmented",
+            optimiser="lars",
+            warmup=10 / 180,
         ),
     )
 }

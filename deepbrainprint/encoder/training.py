@@ -10,17 +10,19 @@ from dataclasses import asdict, dataclass
 from math import cos, pi
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from deepbrainprint.encoder import losses
+from deepbrainprint.encoder import lars, losses
 from deepbrainprint.encoder.anatomy import Anatomy
 from deepbrainprint.encoder.checkpoint import Progress, restore, save
 from deepbrainprint.encoder.network import EncoderNetwork, ProjectionHead
 from deepbrainprint.encoder.recipe import Recipe
 from deepbrainprint.encoder.retrieval import pair_accuracy
 from deepbrainprint.encoder.synthesis import Draw, Scanner
+from deepbrainprint.encoder.transforms import augmented
 
 FRAMEWORK = f"torch {torch.__version__}"
 METRICS = "metrics.jsonl"
@@ -31,9 +33,15 @@ Report = Callable[[int, int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step learns from: scans (people, 2, P, X, Y), drawn at t/H = `elapsed`."""
+    """What one step learns from, drawn at t/H = `elapsed`.
 
-    scans: Tensor
+    views: (2, B, P, X, Y), two of the same person each; owners: (B,) whose they are; compared:
+    (C,) which of the 2·B views NT-Xent sees.
+    """
+
+    views: Tensor
+    owners: Tensor
+    compared: Tensor
     elapsed: float
     severity: float
 
@@ -61,7 +69,7 @@ def fit(
     """
     torch.manual_seed(recipe.seed)
     learner = Learner(recipe)
-    optimiser = torch.optim.AdamW(_groups(learner, recipe.weight_decay), lr=recipe.learning_rate)
+    optimiser = optimiser_of(learner, recipe)
     at = restore(out, learner, optimiser)
     scanner = Scanner(recipe)
     check = draw_people(scanner, held_out, people=CHECK_PEOPLE, scans=2, seed=recipe.seed)
@@ -76,8 +84,8 @@ def fit(
 
             learner.train()
             for group in optimiser.param_groups:
-                group["lr"] = recipe.learning_rate * rate(batch.elapsed, recipe.warmup)
-            loss, figures = two_branches(learner, batch.scans, recipe, batch.elapsed)
+                group["lr"] = group["full_rate"] * rate(batch.elapsed, recipe)
+            loss, figures = two_branches(learner, batch, recipe)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -102,9 +110,11 @@ def expected_steps(at: Progress, recipe: Recipe) -> int:
     return max(at.step, round(at.step / share(at, recipe)))
 
 
-def rate(elapsed: float, warmup: float) -> float:
-    """Linear warm-up, then a half cosine down to 0."""
-    return min(elapsed / warmup + 0.05, 1.0, (1 + cos(pi * elapsed)) / 2)
+def rate(elapsed: float, recipe: Recipe) -> float:
+    """Share of the full learning rate: linear warm-up, then half a cosine down."""
+    if recipe.optimiser == "lars":
+        return lars.rate(elapsed, recipe.warmup)
+    return min(elapsed / recipe.warmup + 0.05, 1.0, (1 + cos(pi * elapsed)) / 2)
 
 
 def draw_batch(
@@ -115,7 +125,13 @@ def draw_batch(
     severity = hardness(elapsed, recipe)
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + at.step)
     chosen = choose(anatomies, recipe, elapsed, generator)
-    return Batch(scanner.scan(chosen, scans=2, draw=Draw(generator, severity)), elapsed, severity)
+    scans = scanner.scan(chosen, scans=2, draw=Draw(generator, severity))
+    if recipe.views == "scans":
+        views, owners = scans.transpose(0, 1), torch.arange(len(scans))
+        return Batch(views, owners, torch.arange(2 * len(scans)), elapsed, severity)
+    planes, owners = scans.flatten(0, 1), torch.arange(len(scans)).repeat_interleave(2)
+    views = torch.stack([augmented(planes, generator), augmented(planes, generator)])
+    return Batch(views, owners, torch.arange(len(planes)), elapsed, severity)
 
 
 def hardness(elapsed: float, recipe: Recipe) -> float:
@@ -134,25 +150,22 @@ def choose(
     return [anatomies[order[person * count // recipe.people]] for person in range(recipe.people)]
 
 
-def two_branches(
-    learner: Learner, scans: Tensor, recipe: Recipe, elapsed: float
-) -> tuple[Tensor, dict[str, float]]:
-    """Loss of a batch (people, 2, P, X, Y) and its figures."""
-    people = torch.arange(len(scans)).repeat(2)
-    views = scans.transpose(0, 1).flatten(0, 1)  # first scans, then second scans
+def two_branches(learner: Learner, batch: Batch, recipe: Recipe) -> tuple[Tensor, dict[str, float]]:
+    """Loss of a batch and its figures."""
     with torch.autocast("cpu", torch.bfloat16):
-        features = learner.encoder.backbone(views)
+        features = learner.encoder.backbone(batch.views.flatten(0, 1))  # first views, then second
     features = features.float()
     projected = learner.head(features)
     first, second = projected.chunk(2)
     twins = losses.barlow_twins(first, second, redundancy=recipe.redundancy)
     contrast = losses.nt_xent_mined if recipe.negatives == "mined" else losses.nt_xent_all
-    compared = projected if recipe.contrastive_on == "head" else features
-    nt_xent = contrast(compared, people, temperature=recipe.temperature)
-    beta = losses.linear_beta(elapsed)
+    where = projected if recipe.contrastive_on == "head" else features
+    people = batch.owners.repeat(2)[batch.compared]
+    nt_xent = contrast(where[batch.compared], people, temperature=recipe.temperature)
+    beta = losses.beta(recipe.beta, batch.elapsed)
     loss = losses.mix(twins, nt_xent, beta=beta, weight=recipe.contrastive_weight)
     unit = nnf.normalize(features.detach(), dim=1).numpy()
-    accuracy = pair_accuracy(unit[: len(scans)], unit[len(scans) :])
+    accuracy = pair_accuracy(*np.split(unit, 2))
     return loss, {
         "loss": loss.item(),
         "barlow_twins": twins.item(),
@@ -187,8 +200,17 @@ def note(path: Path, at: Progress, elapsed: float, figures: dict[str, float]) ->
         lines.write(json.dumps(asdict(at) | {"elapsed": round(elapsed, 5)} | rounded) + "\n")
 
 
-def _groups(learner: nn.Module, decay: float) -> list[dict[str, object]]:
-    """Weights decay; biases and norms do not."""
+def optimiser_of(learner: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser; each group of parameters knows its `full_rate`."""
+    if recipe.optimiser == "lars":
+        return lars.Lars(lars.groups(learner, batch=2 * recipe.people))
     weights = [p for p in learner.parameters() if p.ndim > 1]
     others = [p for p in learner.parameters() if p.ndim <= 1]
-    return [{"params": weights, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+    full = {"full_rate": recipe.learning_rate}
+    return torch.optim.AdamW(
+        [
+            {"params": weights, "weight_decay": recipe.weight_decay} | full,
+            {"params": others, "weight_decay": 0.0} | full,
+        ],
+        lr=recipe.learning_rate,
+    )

@@ -53,10 +53,10 @@ def test_the_published_rates_at_the_published_batch():
 
 
 def test_the_schedule_warms_up_and_falls_to_a_thousandth():
-    shares = [lars.rate(step, 180, 10) for step in range(181)]
+    shares = [lars.rate(step / 180, 10 / 180) for step in range(181)]
     assert shares[0] == 0
     assert shares[5] == pytest.approx(0.5)
-    assert max(shares) == shares[10] == 1
+    assert max(shares) == shares[10] == pytest.approx(1)
     assert shares[95] == pytest.approx(0.5005, abs=0.001)
     assert shares[-1] == pytest.approx(0.001)
     assert all(a >= b for a, b in pairwise(shares[10:]))

@@ -120,6 +120,8 @@ def test_nt_xent_with_all_negatives_by_hand():
 
 
 def test_beta_falls_linearly_from_barlow_twins_to_nt_xent():
-    assert [losses.linear_beta(t) for t in (0, 0.25, 1, 2)] == [1, 0.75, 0, 0]
+    assert [losses.beta("linear", t) for t in (0, 0.25, 1, 2)] == [1, 0.75, 0, 0]
+    assert [losses.beta("step", t) for t in (0, 0.49, 0.5, 1)] == [1, 1, 0, 0]
+    assert [losses.beta("constant", t) for t in (0, 0.7, 1)] == [0.5, 0.5, 0.5]
     mixed = losses.mix(torch.tensor(100.0), torch.tensor(2.0), beta=0.75, weight=1e4)
     assert mixed.item() == pytest.approx(0.75 * 100 + 0.25 * 1e4 * 2)

@@ -51,12 +51,20 @@ def _kill_after_two(step, total, figures):
         raise Killed
 
 
-def test_a_run_killed_and_resumed_ends_as_one_that_was_not(anatomies, tmp_path, monkeypatch):
+PUBLISHED = replace(
+    RECIPE, planes=(90,), views="augmented", optimiser="lars", negatives="mined", warmup=0.5
+)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, PUBLISHED], ids=["ours", "published"])
+def test_a_run_killed_and_resumed_ends_as_one_that_was_not(
+    anatomies, tmp_path, monkeypatch, recipe
+):
     monkeypatch.setattr(training, "CHECK_PEOPLE", 4)
-    whole = _run(anatomies, RECIPE, tmp_path / "whole")
+    whole = _run(anatomies, recipe, tmp_path / "whole")
     with pytest.raises(Killed):
-        _run(anatomies, RECIPE, tmp_path / "halves", _kill_after_two)
-    resumed = _run(anatomies, RECIPE, tmp_path / "halves")
+        _run(anatomies, recipe, tmp_path / "halves", _kill_after_two)
+    resumed = _run(anatomies, recipe, tmp_path / "halves")
     for one, other in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
         torch.testing.assert_close(one.float(), other.float(), atol=1e-5, rtol=1e-3)
 
@@ -86,9 +94,25 @@ def test_a_run_by_the_clock_ends_when_its_minutes_are_over():
 
 
 def test_the_learning_rate_warms_up_and_ends_at_zero():
-    assert training.rate(0.0, 0.02) == pytest.approx(0.05)
-    assert training.rate(0.05, 0.02) > 0.99
-    assert training.rate(1.0, 0.02) == pytest.approx(0)
+    assert training.rate(0.0, RECIPE) == pytest.approx(0.05)
+    assert training.rate(0.05, RECIPE) > 0.99
+    assert training.rate(1.0, RECIPE) == pytest.approx(0)
+
+
+def test_augmented_views_show_one_scan_twice_and_nt_xent_sees_the_first(anatomies):
+    scanner = training.Scanner(PUBLISHED)
+    batch = training.draw_batch(scanner, anatomies, PUBLISHED, Progress(1, 0.0))
+    assert batch.views.shape[:2] == (2, 8)
+    assert batch.owners.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert batch.compared.tolist() == list(range(8))
+    assert not torch.equal(batch.views[0], batch.views[1])
+
+
+def test_scans_as_views_are_all_compared(anatomies):
+    scanner = training.Scanner(RECIPE)
+    batch = training.draw_batch(scanner, anatomies, RECIPE, Progress(1, 0.0))
+    assert batch.views.shape[:2] == (2, 4)
+    assert batch.owners[batch.compared % 4].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
 
 
 def test_later_batches_hold_more_siblings():
