@@ -83,8 +83,7 @@ class Figure:
 
 def recall(searches: Searches, k: int) -> Floats:
     """Return 1 for each probe with its person among the first `k`, else 0, (P,)."""
-    hit = np.asarray(searches.relevant(k).any(axis=1), dtype=np.float64)
-    return hit
+    return np.asarray(searches.relevant(k).any(axis=1), dtype=np.float64)
 
 
 def average_precision(searches: Searches, k: int) -> Floats:
@@ -92,8 +91,7 @@ def average_precision(searches: Searches, k: int) -> Floats:
     hits = searches.relevant(k)
     precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
     most = np.minimum(searches.mates.sum(axis=1), k)
-    average = np.asarray((hits * precision).sum(axis=1) / most, dtype=np.float64)
-    return average
+    return np.asarray((hits * precision).sum(axis=1) / most, dtype=np.float64)
 
 
 def rank_within(searches: Searches, k: int) -> Floats:
