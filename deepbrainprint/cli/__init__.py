@@ -11,6 +11,7 @@ from deepbrainprint.cli import (
     commitment,
     desk,
     dicomweb,
+    evaluation,
     pull,
     quality,
     quarantine,
@@ -36,6 +37,7 @@ pull.add_to(app)
 quarantine.add_to(app)
 commitment.add_to(app)
 scan.add_to(app)
+evaluation.add_to(app)
 quality.add_to(app)
 upkeep.add_to(app)
 senders.add_to(app)

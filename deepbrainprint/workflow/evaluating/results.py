@@ -1,0 +1,143 @@
+"""From matrices of similarities to figures with intervals, and to the hardest cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from deepbrainprint.linkage import evaluation
+from deepbrainprint.linkage.density import threshold
+from deepbrainprint.linkage.evaluation import STANDARD, Floats, Mask, Searches, Whole
+from deepbrainprint.workflow.evaluating.manifest import ListedScan
+from deepbrainprint.workflow.evaluating.methods import Measured
+
+FPIR = 0.01
+FEWEST = 2  # people in a group that is worth a line
+HARDEST = 6  # cases of each method
+
+
+@dataclass(frozen=True)
+class Case:
+    """Two scans on which a method errs, or nearly."""
+
+    first: int  # place in the list of scans
+    second: int
+    similarity: float
+    words: str
+
+
+def people_of(scans: Sequence[ListedScan]) -> Whole:
+    """Return a number for each scan's person; subjects of two datasets are two people."""
+    names = [f"{scan.dataset}\n{scan.subject}" for scan in scans]
+    numbers: Whole = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    return numbers
+
+
+def groups(scans: Sequence[ListedScan]) -> Iterator[tuple[str, Mask, Mask]]:
+    """Yield a name, the probes and the gallery of each group that is measured by itself."""
+    everyone = np.ones(len(scans), dtype=bool)
+    yield "all", everyone, everyone
+    contrasts = np.array([scan.contrast.value for scan in scans])
+    for probe, held in product(dict.fromkeys(contrasts.tolist()), repeat=2):
+        yield f"{probe} → {held}", contrasts == probe, contrasts == held
+    datasets = np.array([scan.dataset for scan in scans])
+    if len(set(datasets.tolist())) > 1:
+        for name in dict.fromkeys(datasets.tolist()):
+            yield f"dataset {name or 'unnamed'}", datasets == name, everyone
+
+
+def method_results(measured: Measured, scans: Sequence[ListedScan]) -> dict[str, Any]:
+    """Everything about one method, as JSON takes it."""
+    people = people_of(scans)
+    lead = measured.matrices[measured.lead]
+    lines = [
+        _figures(name, Searches.among(lead, people, probes, held))
+        for name, probes, held in groups(scans)
+    ]
+    return {
+        "version": measured.version,
+        "score": measured.lead,
+        "bytes_per_entry": measured.bytes_per_entry,
+        "seconds_per_scan": measured.seconds_per_scan,
+        "seconds_per_comparison": measured.seconds_per_comparison,
+        "groups": [line for line in lines if line["people"] >= FEWEST],
+        "scores": {
+            name: _standard(Searches.among(matrix, people))
+            for name, matrix in measured.matrices.items()
+        },
+    }
+
+
+def _figures(name: str, searches: Searches) -> dict[str, Any]:
+    head = {
+        "group": name,
+        "probes": len(searches.people),
+        "people": len(np.unique(searches.people)),
+    }
+    if not head["probes"] or not searches.others.any():
+        return head | {"people": 0}
+    right, wrong = evaluation.genuine(searches), evaluation.impostor(searches)
+    cut, missed = evaluation.open_set(searches, FPIR)
+    return (
+        head
+        | _standard(searches)
+        | {
+            "equal_error_rate": evaluation.equal_error_rate(right, wrong),
+            "fnir_at_fpir_1_percent": asdict(evaluation.with_interval(missed, searches.people)),
+            "threshold_at_fpir_1_percent": cut,
+            "by_density": _by_density(right, wrong),
+        }
+    )
+
+
+def _standard(searches: Searches) -> dict[str, Any]:
+    return {
+        name: asdict(evaluation.with_interval(score(searches), searches.people))
+        for name, score in STANDARD.items()
+    }
+
+
+def _by_density(right: Floats, wrong: Floats) -> dict[str, float] | None:
+    """Return the threshold of arXiv 2602.10043 and its errors on the same pairs."""
+    try:
+        cut = threshold(right, wrong)
+    except ValueError:
+        return None
+    return {
+        "threshold": cut,
+        "missed": float((right <= cut).mean()),
+        "false": float((wrong > cut).mean()),
+    }
+
+
+def pairs_of(matrix: Floats, scans: Sequence[ListedScan]) -> tuple[Floats, Floats]:
+    """Return the scores of pairs of one person and of two, each pair once."""
+    people = people_of(scans)
+    first, second = np.triu_indices(len(scans), k=1)
+    same = people[first] == people[second]
+    values = matrix[first, second]
+    return values[same], values[~same]
+
+
+def hardest(matrix: Floats, scans: Sequence[ListedScan]) -> list[Case]:
+    """Return searches whose right scan came latest, then the most alike scans of two people."""
+    people = people_of(scans)
+    searches = Searches.among(matrix, people)
+    asked = np.flatnonzero([(people == person).sum() > 1 for person in people])
+    cases = []
+    for place in np.argsort(-searches.ranks(), kind="stable")[: HARDEST // 2].tolist():
+        probe, row = int(asked[place]), searches.similarity[place]
+        mate = int(np.where(searches.mates[place], row, -np.inf).argmax())
+        rank = int(searches.ranks()[place])
+        words = f"one person; found at rank {rank}"
+        cases.append(Case(probe, mate, float(matrix[probe, mate]), words))
+    different = np.triu(people[:, None] != people[None, :], k=1)
+    first, second = np.nonzero(different)
+    order = np.argsort(-matrix[first, second], kind="stable")[: HARDEST - HARDEST // 2]
+    for i, j in zip(first[order].tolist(), second[order].tolist(), strict=True):
+        cases.append(Case(i, j, float(matrix[i, j]), "two people"))
+    return cases
