@@ -8,7 +8,6 @@ from scipy import ndimage
 
 from deepbrainprint.imaging import template
 from deepbrainprint.imaging.plausibility import (
-    DOUBTFULLY_UNLIKE,
     MOST_UNLIKE,
     Level,
     judge,
@@ -65,7 +64,7 @@ def test_one_whole_part_of_a_brain_is_enough(brain, place):
     """All but what lies left, behind and below is gone: noise has come in its place."""
     noise = np.random.default_rng(0).integers(1, 255, brain.shape)
     spoilt = np.where((place > 0).any(axis=0) & (brain > 0), noise, brain).astype(np.uint8)
-    assert structure(spoilt) < DOUBTFULLY_UNLIKE
+    assert structure(spoilt) < MOST_UNLIKE
 
 
 def test_half_a_brain_has_the_structure_of_half(brain):
@@ -100,10 +99,15 @@ def test_what_is_no_brain_fails_with_the_figure_that_says_so(figure, value, word
 
 
 def test_what_is_unusual_is_flagged_and_what_fails_comes_first():
-    (doubt,) = judge({**BRAIN, "structure": 0.87})
+    odd = {**BRAIN, "structure": 0.93, "overlap": 0.96}
+    (doubt,) = judge(odd)
     assert (doubt.level, doubt.name) == (Level.FLAG, "unusual_structure")
-    both = judge({**BRAIN, "structure": 0.87, "scale": 3})
+    both = judge({**odd, "scale": 3})
     assert [one.level for one in both] == [Level.FAIL, Level.FLAG]
+
+
+def test_a_healthy_scan_of_thick_slices_is_not_unusual():
+    assert judge({**BRAIN, "structure": 0.88, "overlap": 0.96}) == []
 
 
 def test_an_odd_inside_in_the_outline_of_a_brain_is_flagged():

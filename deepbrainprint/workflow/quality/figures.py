@@ -72,10 +72,10 @@ def _of_alignment(value: float) -> tuple[Figure, ...]:
             "not, send another series of this visit.",
         ),
         Figure(
-            "structure", value, "Structure", most=plausibility.DOUBTFULLY_UNLIKE,
+            "structure", value, "Structure", most=plausibility.MOST_UNLIKE,
             meaning="Share of the standard brain's fine structure that is not in the scan. 0 is "
-            f"best; above {plausibility.MOST_UNLIKE:.2f} it is not taken for a brain, unless its "
-            "outline is that of one.",
+            "best; what is above the limit is not taken for a brain, unless its outline is that "
+            f"of one and this at most {plausibility.MOST_UNLIKE_IN_SHAPE:.2f}.",
             advice="Look whether the aligned views show a brain, and lying straight.",
         ),
         Figure(
