@@ -91,7 +91,9 @@ def test_damaged_associations_end_in_order(inputs: int):
             if number % 500 == 499:
                 assert house.kept() == {}
                 house.forget()
-        assert (descriptors(), threads()) == before[:2]
+        # what earlier tests left running may end meanwhile: only more would be a leak
+        assert descriptors() <= before[0]
+        assert threads() <= before[1]
         assert resident_bytes() - before[2] < MOST_GROWTH_BYTES
 
 

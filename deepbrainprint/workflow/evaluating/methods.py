@@ -19,6 +19,7 @@ from deepbrainprint.linkage.similarity import MEASURES, Prepared, prepared, simi
 from deepbrainprint.records import ByteArray
 
 STEP_MM = 4  # lattice on which whole brains are compared
+LEAD = "normalised_mutual_information"  # finds most people again, of the eleven, across contrasts
 FLOAT_BYTES = 4
 
 Progress = Callable[[int, int], None]
@@ -85,7 +86,7 @@ class BySimilarity:
         compared = time.perf_counter() - began
         return Measured(
             matrices,
-            "correlation",
+            LEAD,
             f"{STEP_MM} mm",
             _size(held[0]),
             described / len(held),
