@@ -19,6 +19,8 @@ from deepbrainprint.workflow.evaluating import methods, preparing
 from deepbrainprint.workflow.evaluating.manifest import ListedScan, read_manifest
 from deepbrainprint.workflow.evaluating.results import groups, people_of
 
+pytestmark = pytest.mark.slow  # together more than the fast tests may take
+
 COLUMNS = ("path", "subject", "session", "contrast", "dataset")
 
 

@@ -17,6 +17,8 @@ from deepbrainprint.encoder.recipe import BRAIN, Recipe  # noqa: E402
 from deepbrainprint.encoder.retrieval import pair_accuracy, right_ranks  # noqa: E402
 from deepbrainprint.encoder.whitening import evening  # noqa: E402
 
+pytestmark = pytest.mark.slow  # together more than the fast tests may take
+
 RECIPE = Recipe(
     "small", planes=(80, 90), pixel_mm=8.0, window=BRAIN, steps=4, people=4, anatomies=(2, 1),
     head_width=16, check_every=2,

@@ -15,6 +15,8 @@ from deepbrainprint.imaging.pose import TURNS
 from deepbrainprint.imaging.registration import Problem, exponential
 from deepbrainprint.records import Volume
 
+pytestmark = pytest.mark.slow  # together more than the fast tests may take
+
 CORNERS = np.array([[x, y, z, 1.0] for x in (-60, 60) for y in (-90, 60) for z in (-40, 70)])
 
 

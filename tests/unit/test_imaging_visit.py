@@ -10,6 +10,8 @@ from deepbrainprint.imaging import brain, template, visit
 from deepbrainprint.imaging.alignment import find
 from deepbrainprint.records import Volume
 
+pytestmark = pytest.mark.slow  # together more than the fast tests may take
+
 CORNERS = np.array([[x, y, z, 1.0] for x in (-60, 60) for y in (-90, 60) for z in (-40, 70)])
 
 

@@ -13,6 +13,8 @@ from deepbrainprint.errors import BadStudy
 from deepbrainprint.records import Contrast
 from deepbrainprint.simulation.cohort import Request, simulate
 
+pytestmark = pytest.mark.slow  # together more than the fast tests may take
+
 SMALL = {"voxel_mm": (8.0, 8.0, 12.0)}
 
 

@@ -12,6 +12,8 @@ from deepbrainprint.simulation.acquisition import Orientation, Protocol
 from deepbrainprint.simulation.heads import Conditions, Head, Pose, person
 from deepbrainprint.simulation.phantoms import phantom
 
+pytestmark = pytest.mark.slow  # together more than the fast tests may take
+
 COARSE = (2.0, 2.0, 2.0)
 PLAIN = Protocol(voxel_mm=COARSE)
 STRAIGHT = Pose()
