@@ -19,8 +19,8 @@ from deepbrainprint.linkage.similarity import MEASURES, Prepared, prepared, simi
 from deepbrainprint.records import ByteArray
 
 STEP_MM = 4  # lattice on which whole brains are compared
-# Needs no assumption on the contrast. Picked after seeing all eleven on the 22 searches of the public
-# scans: what it does there is the best of eleven, not a forecast.
+# Needs no assumption on the contrast. Picked after seeing all eleven on the 22 searches of the
+# public scans: what it does there is the best of eleven, not a forecast.
 LEAD = "normalised_mutual_information"
 FLOAT_BYTES = 4
 
