@@ -33,7 +33,7 @@ def evaluate(
 
     from deepbrainprint.workflow.evaluating import evaluation  # noqa: PLC0415 — imaging stack
 
-    names = evaluation.known([name.strip() for name in methods.split(",")])
+    names = tuple(dict.fromkeys(name.strip() for name in methods.split(",")))
     plan = evaluation.Plan(names, encoder or load_settings().encoder_path, cache, workers)
     with Progress(console=console(error=True), transient=True) as bar:
         tasks: dict[str, Any] = {}

@@ -142,13 +142,9 @@ def descriptors(process: int | str = "self") -> int:
     return len(list(Path(f"/proc/{process}/fd").iterdir()))
 
 
-def threads(process: int | None = None) -> int:
+def threads(process: int) -> int:
     """How many threads a process has."""
-    return (
-        threading.active_count()
-        if process is None
-        else len(list(Path(f"/proc/{process}/task").iterdir()))
-    )
+    return len(list(Path(f"/proc/{process}/task").iterdir()))
 
 
 def resident_bytes(process: int | str = "self") -> int:

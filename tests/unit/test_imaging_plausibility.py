@@ -64,7 +64,7 @@ def test_one_whole_part_of_a_brain_is_enough(brain, place):
     """All but what lies left, behind and below is gone: noise has come in its place."""
     noise = np.random.default_rng(0).integers(1, 255, brain.shape)
     spoilt = np.where((place > 0).any(axis=0) & (brain > 0), noise, brain).astype(np.uint8)
-    assert structure(spoilt) < MOST_UNLIKE
+    assert structure(spoilt) < 0.86  # well below MOST_UNLIKE
 
 
 def test_half_a_brain_has_the_structure_of_half(brain):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -84,8 +84,3 @@ def evaluate(manifest: Path, out: Path, plan: Plan, progress: Progress) -> dict[
 
 def _about(name: str, progress: Progress) -> Callable[[int, int], None]:
     return lambda done, total: progress(name, done, total)
-
-
-def known(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names without repeats, in order."""
-    return tuple(dict.fromkeys(names))

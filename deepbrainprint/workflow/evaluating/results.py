@@ -127,13 +127,13 @@ def hardest(matrix: Floats, scans: Sequence[ListedScan]) -> list[Case]:
     """Return searches whose right scan came latest, then the most alike scans of two people."""
     people = people_of(scans)
     searches = Searches.among(matrix, people)
+    ranks = searches.ranks()
     asked = np.flatnonzero([(people == person).sum() > 1 for person in people])
     cases = []
-    for place in np.argsort(-searches.ranks(), kind="stable")[: HARDEST // 2].tolist():
+    for place in np.argsort(-ranks, kind="stable")[: HARDEST // 2].tolist():
         probe, row = int(asked[place]), searches.similarity[place]
         mate = int(np.where(searches.mates[place], row, -np.inf).argmax())
-        rank = int(searches.ranks()[place])
-        words = f"one person; found at rank {rank}"
+        words = f"one person; found at rank {ranks[place]}"
         cases.append(Case(probe, mate, float(matrix[probe, mate]), words))
     different = np.triu(people[:, None] != people[None, :], k=1)
     first, second = np.nonzero(different)
