@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import NewType, Self
+from typing import Literal, NewType, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ MaskArray = npt.NDArray[np.bool_]
 AffineArray = npt.NDArray[np.float64]  # (4, 4), voxel index to RAS mm
 
 FINGERPRINT_LENGTH = 512
+GRID_SHAPE = (182, 218, 182)  # x, y, z of the MNI152 1 mm grid, RAS
 
 
 class State(StrEnum):
@@ -203,6 +204,25 @@ class Scan:
     quality: dict[str, float] = field(default_factory=dict)
     series_number: int = 0
     failed: bool = False  # looked at and refused
+
+
+@dataclass(frozen=True)
+class InputForm:
+    """What an encoder reads of an aligned brain: uint8, 0 outside the brain.
+
+    `planes`: axial planes of the 1 mm grid by their indices, (P, 182, 218). `volume`: means over
+    cubes of `step_mm`, (Z, X, Y). `grey`: the same of the share of grey matter, 255 being all.
+    """
+
+    kind: Literal["planes", "volume", "grey"] = "planes"
+    planes: tuple[int, ...] = ()
+    step_mm: float = 1.0
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one scan."""
+        x, y, z = (int(n / self.step_mm) for n in GRID_SHAPE)
+        return (len(self.planes), x, y) if self.kind == "planes" else (z, x, y)
 
 
 @dataclass(frozen=True)

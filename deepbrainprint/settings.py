@@ -137,6 +137,13 @@ class Settings(BaseSettings):
     encoder_path: Path | None = Field(
         None, description="folder of the encoder to use instead of the one shipped"
     )
+    encoder_runtime: Literal["auto", "onnx", "torch", "tensorrt"] = Field(
+        "auto", description="what runs encoders; auto: tensorrt where it can, else onnx"
+    )
+    encoder_threads: int = Field(2, ge=1, description="processor threads of an encoder")
+    methods_path: Path | None = Field(
+        None, description="folder of encoders of published methods, each in a folder of its name"
+    )
     synthstrip_path: Path | None = Field(
         None, description="SynthStrip's weights, to find brains with instead of deepbet's"
     )

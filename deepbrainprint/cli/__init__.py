@@ -19,6 +19,8 @@ from deepbrainprint.cli import (
     sender_check,
     senders,
     service,
+    simulation,
+    training,
     upkeep,
 )
 from deepbrainprint.cli.output import configure_logging, say_error
@@ -37,6 +39,8 @@ pull.add_to(app)
 quarantine.add_to(app)
 commitment.add_to(app)
 scan.add_to(app)
+simulation.add_to(app)
+training.add_to(app)
 evaluation.add_to(app)
 quality.add_to(app)
 upkeep.add_to(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from deepbrainprint.cli.ablation import ablate
 from deepbrainprint.cli.desk import AsJson
 from deepbrainprint.cli.output import console, show_json, table
 
@@ -24,6 +26,8 @@ def add_to(app: typer.Typer) -> None:
     benches.callback()(_benches)
     benches.command()(intake)
     benches.command()(imaging)
+    benches.command()(encode)
+    benches.command("train")(ablate)
     app.add_typer(benches)
 
 
@@ -123,6 +127,41 @@ def imaging(
         raise typer.Exit(1)
 
 
+def encode(
+    size: Annotated[
+        str, typer.Option(help="smoke (does it run) or full (a quarter of an hour).")
+    ] = "full",
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder made by `deepbrainprint train`. Left out: the published network with "
+            "random weights, and the encoder that comes with the package."
+        ),
+    ] = None,
+    patience: Annotated[
+        float, typer.Option(help="Seconds to wait for a quiet moment before each encoder.", min=0)
+    ] = 20.0,
+    out: Annotated[Path | None, typer.Option(help="Write the JSON document there too.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Encode the same brains with every runtime: speed, exactness, time to load, memory."""
+    from deepbrainprint.bench.encode.workload import SIZES  # noqa: PLC0415 — light
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is stopped
+    _require("--size", size, tuple(SIZES))
+    from deepbrainprint.bench.encode.benchmark import Plan, bench_encode  # noqa: PLC0415 — torch
+
+    document = bench_encode(Plan(size, encoder, patience), _say)
+    if out is not None:
+        out.write_text(json.dumps(document, indent=1) + "\n")
+    if as_json:
+        show_json(document)
+    else:
+        _show_encode(document)
+    if document["failed"] or document["interrupted"]:
+        raise typer.Exit(1)
+
+
 def _require(option: str, word: str, known: tuple[str, ...]) -> None:
     if word not in known:
         names = ", ".join(filter(None, known))
@@ -191,6 +230,29 @@ def _show_imaging(document: dict[str, Any]) -> None:
     out.print(
         f"\n{machine['cores']} cores of {machine['processor']}, Linux {machine['kernel']}; "
         f"size {document['method']['size']}, single cases in --json",
+        markup=False,
+    )
+
+
+def _show_encode(document: dict[str, Any]) -> None:
+    from deepbrainprint.bench.encode.tables import left_out, openings, speeds  # noqa: PLC0415
+
+    out, machine = console(), document["machine"]
+    for network in document["networks"]:
+        name = network["name"]
+        out.print(table(speeds(document, name), title=f"\n{name}: ms for one scan, by batch size"))
+        out.print(table(openings(document, name), title=f"\n{name}: opening, memory, exactness"))
+    out.print("\nGoals")
+    for goal in document["goals"]:
+        found = "not measured" if goal["holds"] is None else f"{goal['found']:.6g}"
+        out.print(f"{_MARKS[goal['holds']]} {goal['goal']}: {found}, bound {goal['bound']:g}")
+    for words in left_out(document):
+        out.print(words, markup=False)
+    out.print(
+        f"\n{document['method']['cores_used']} of {machine['cores']} cores of "
+        f"{machine['processor']}, Linux {machine['kernel']}; medians of "
+        f"{document['method']['rounds']} rounds, spread in --json; others took "
+        f"{100 * document['others_share_of_busy']:.0f} % of what the cores did",
         markup=False,
     )
 

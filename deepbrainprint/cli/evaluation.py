@@ -23,18 +23,33 @@ def evaluate(
     ],
     out: Annotated[Path, typer.Option(help="Folder for report.json and report.html.")],
     methods: Annotated[str, typer.Option(help="Separated by commas.")] = "encoder,similarity",
-    encoder: Annotated[Path | None, typer.Option(help="Folder of an encoder to measure.")] = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(help="Folder to take for `encoder`, or NAME=FOLDER for one more line."),
+    ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of aligned brains to reuse.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Aligned at one time; 0: by cores.")] = 0,
+    saliency: Annotated[
+        bool, typer.Option(help="Map where each method's scores come from.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Measure methods on scans whose person is known; a call that was stopped goes on."""
     from rich.progress import Progress  # noqa: PLC0415 — only here
 
     from deepbrainprint.workflow.evaluating import evaluation  # noqa: PLC0415 — imaging stack
+    from deepbrainprint.workflow.methods import ENCODER, opened  # noqa: PLC0415
 
-    names = tuple(dict.fromkeys(name.strip() for name in methods.split(",")))
-    plan = evaluation.Plan(names, encoder or load_settings().encoder_path, cache, workers)
+    settings = load_settings()
+    folders = dict(_named(word) for word in encoder or ())
+    names = dict.fromkeys([*(name.strip() for name in methods.split(",")), *folders])
+    chosen = {
+        name: opened(ENCODER, settings, folders[name])
+        if name in folders
+        else opened(name, settings)
+        for name in names
+    }
+    plan = evaluation.Plan(chosen, cache, workers, settings.synthstrip_path, saliency)
     with Progress(console=console(error=True), transient=True) as bar:
         tasks: dict[str, Any] = {}
 
@@ -56,6 +71,15 @@ def evaluate(
     for one in document["refused"]:
         console().print(f"{one['path']}: left out: {one['reason']}", style="yellow")
     console().print(f"{out / 'report.html'} shows it with pictures.")
+
+
+def _named(word: str) -> tuple[str, Path]:
+    """Return what NAME=FOLDER, or FOLDER alone, means."""
+    name, _, folder = word.rpartition("=")
+    path = Path(folder)
+    if not path.is_dir():
+        raise typer.BadParameter(f"--encoder: there is no folder {folder}")
+    return name or "encoder", path
 
 
 def _line(group: dict[str, Any]) -> dict[str, str]:

@@ -52,6 +52,16 @@ def from_labels(name: str, labels: ByteArray) -> Anatomy:
     return Anatomy(name, _reduce(shares), painted=True)
 
 
+def from_shares(name: str, shares: ByteArray) -> Anatomy:
+    """Anatomy of the shares of grey, white and fluid (3, 182, 218, 182), 255 being all.
+
+    The groups of `TISSUES` that such shares do not tell apart stay empty.
+    """
+    known = shares[[2, 0, 1]].astype(np.float32) / 255  # in the order of TISSUES
+    empty = np.zeros((len(TISSUES) - len(known), *known.shape[1:]), dtype=np.float32)
+    return Anatomy(name, _reduce(np.concatenate([known, empty])), painted=True)
+
+
 def _reduce(channels: npt.NDArray[np.float32]) -> Tensor:
     """(C, x, y, z) 1 mm → (C, z, x, y) with 2 mm pixels in the plane."""
     planes = torch.from_numpy(channels).permute(0, 3, 1, 2)

@@ -12,11 +12,9 @@ from matplotlib.figure import Figure
 
 Metrics = Sequence[Mapping[str, float]]
 
-PANELS = (
-    ("pair accuracy", ("pair_accuracy", "held_out_accuracy"), False),
-    ("the two branches (logarithmic)", ("barlow_twins", "nt_xent"), True),
-    ("schedule", ("beta", "severity"), False),
-)
+ACCURACY = ("accuracy", "correlation", "ssim")  # how names of figures end that are shares
+SCHEDULE = ("beta", "severity")
+BOOKKEEPING = ("step", "seconds", "elapsed", "skipped")
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
@@ -30,16 +28,22 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 
 def plot_curves(metrics: Metrics, path: Path) -> None:
     """Accuracy, losses and schedule over the steps, as PNG."""
-    figure = Figure(figsize=(8, 9), layout="constrained")
-    for axes, (title, names, logarithmic) in zip(
-        figure.subplots(3, sharex=True), PANELS, strict=True
-    ):
-        for name in names:
+    names = dict.fromkeys(name for entry in metrics for name in entry if name not in BOOKKEEPING)
+    panels = {
+        "how well it does": [n for n in names if n.endswith(ACCURACY)],
+        "losses (logarithmic)": [n for n in names if not n.endswith((*ACCURACY, *SCHEDULE))],
+        "schedule": [n for n in names if n in SCHEDULE],
+    }
+    shown = {title: held for title, held in panels.items() if held}
+    figure = Figure(figsize=(8, 3 * len(shown)), layout="constrained")
+    all_axes = np.ravel(figure.subplots(len(shown), sharex=True))
+    for axes, (title, held) in zip(all_axes, shown.items(), strict=True):
+        for name in held:
             _draw(axes, metrics, name)
-        axes.set(title=title, yscale="log" if logarithmic else "linear")
+        axes.set(title=title, yscale="log" if "logarithmic" in title else "linear")
         axes.legend()
         axes.grid(alpha=0.3)
-    axes.set_xlabel("step")
+    all_axes[-1].set_xlabel("step")
     figure.savefig(path, dpi=100)
 
 
@@ -47,9 +51,8 @@ def _draw(axes: Axes, metrics: Metrics, name: str) -> None:
     steps = [m["step"] for m in metrics if name in m]
     values = np.array([m[name] for m in metrics if name in m])
     dense = len(values) > len(metrics) / 2
-    axes.plot(
-        steps, smoothed(values) if dense else values, marker=None if dense else ".", label=name
-    )
+    shown = smoothed(values) if dense else values
+    axes.plot(steps, shown, marker=None if dense else ".", label=name.replace("_", " "))
 
 
 def smoothed(values: np.ndarray[tuple[int], np.dtype[np.float64]], width: int = 15) -> list[float]:

@@ -1,4 +1,4 @@
-"""From trained network to ONNX file, checked against torch before it is kept."""
+"""From trained network to safetensors and ONNX, checked against torch before it is kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import onnx
 import onnxruntime as ort
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from safetensors.torch import save_file
 
+from deepbrainprint.encoder.card import WEIGHTS
 from deepbrainprint.encoder.network import EncoderNetwork
 from deepbrainprint.errors import Misconfigured
 from deepbrainprint.records import ByteArray, FloatArray
@@ -30,10 +32,11 @@ class Exported:
 
 
 def export(network: EncoderNetwork, probes: ByteArray, path: Path) -> Exported:
-    """Write the graph uint8 (B, P, 182, 218) → float32 (B, 512) to `path`.
+    """Write the graph uint8 (B, …) → float32 (B, 512) to `path`, and the weights beside it.
 
-    Weights are stored in half precision and widened inside the graph when the fingerprints of
-    `probes` stay the same to a cosine of `PARITY`; otherwise in single precision.
+    The graph's weights are stored in half precision and widened inside it when the fingerprints of
+    `probes` stay the same to a cosine of `PARITY`; otherwise in single precision. The safetensors
+    file, for torch, has half precision where the graph has.
     """
     network.eval()
     _trace(network, probes[:1], path)
@@ -46,6 +49,7 @@ def export(network: EncoderNetwork, probes: ByteArray, path: Path) -> Exported:
         parity = _parity(candidate, probes, wanted)
         if parity >= PARITY:
             onnx.save(candidate, path)
+            _save_weights(network, path.with_name(WEIGHTS), half=precision == "fp16")
             return Exported(precision, parity, path.stat().st_size)
     raise Misconfigured(
         f"the exported graph disagrees with torch (cosine {parity:.6f}): "
@@ -54,14 +58,27 @@ def export(network: EncoderNetwork, probes: ByteArray, path: Path) -> Exported:
     )
 
 
+def _save_weights(network: EncoderNetwork, path: Path, *, half: bool) -> None:
+    """Write all tensors, large ones in half precision if asked, for `network.load_state_dict`."""
+    held = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    if half:
+        held = {
+            name: tensor.half()
+            if tensor.is_floating_point() and tensor.numel() >= SMALL
+            else tensor
+            for name, tensor in held.items()
+        }
+    save_file(held, path)
+
+
 def _trace(network: EncoderNetwork, example: ByteArray, path: Path) -> None:
     torch.onnx.export(
         network,
         (torch.from_numpy(example),),
         str(path),
-        input_names=["slices"],
+        input_names=["views"],
         output_names=["fingerprints"],
-        dynamic_axes={"slices": {0: "batch"}, "fingerprints": {0: "batch"}},
+        dynamic_axes={"views": {0: "batch"}, "fingerprints": {0: "batch"}},
         opset_version=OPSET,
         dynamo=False,
     )
@@ -87,5 +104,5 @@ def halved(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _parity(model: onnx.ModelProto, probes: ByteArray, wanted: FloatArray) -> float:
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (made,) = session.run(None, {"slices": probes})
+    (made,) = session.run(None, {"views": probes})
     return float((made * wanted).sum(axis=1).min())

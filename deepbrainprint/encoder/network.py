@@ -12,7 +12,11 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from deepbrainprint.encoder.recipe import GRID_MM, Recipe
+from deepbrainprint.encoder.lattice import Lattice
+from deepbrainprint.encoder.pooling import BrainIdBackbone, VolumeReader
+from deepbrainprint.encoder.recipe import GRID_MM, AnatClRecipe, BrainIdRecipe, PlaneRecipe, Recipe
+from deepbrainprint.encoder.resnet3d import AnatClBackbone, GreyReader
+from deepbrainprint.encoder.unet import UNet
 from deepbrainprint.records import FINGERPRINT_LENGTH
 
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))  # width, stride of the first block
@@ -44,7 +48,7 @@ def standardise(values: Tensor, mask: Tensor) -> Tensor:
 class PlaneReader(nn.Module):
     """uint8 (B, P, 182, 218) as cut by imaging → standardised float (B, P, X, Y)."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: PlaneRecipe) -> None:
         super().__init__()
         for name, window, length in zip(("rows", "columns"), recipe.window, GRID_MM, strict=False):
             matrix = averaging_matrix(*window, length=length, pixel_mm=recipe.pixel_mm)
@@ -119,21 +123,36 @@ class ProjectionHead(nn.Sequential):
 
 
 class EncoderNetwork(nn.Module):
-    """The whole graph that is shipped: uint8 slices (B, P, 182, 218) → unit vectors (B, 512)."""
+    """The whole graph that is shipped: uint8 (B, *recipe.form.shape) → unit vectors (B, 512)."""
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
-        self.reader = PlaneReader(recipe)
-        self.backbone = ResNet18(len(recipe.planes))
+        self.reader, self.backbone = _parts(recipe)
         self.centre: Tensor
         self.evening: Tensor
-        self.register_buffer("centre", torch.zeros(FINGERPRINT_LENGTH), persistent=False)
-        self.register_buffer("evening", torch.eye(FINGERPRINT_LENGTH), persistent=False)
+        self.register_buffer("centre", torch.zeros(FINGERPRINT_LENGTH))
+        self.register_buffer("evening", torch.eye(FINGERPRINT_LENGTH))
 
-    def forward(self, slices: Tensor) -> Tensor:
+    def forward(self, views: Tensor) -> Tensor:
         """Fingerprints of unit length."""
-        return self.fingerprints(self.reader(slices))
+        return self.fingerprints(self.reader(views))
 
-    def fingerprints(self, planes: Tensor) -> Tensor:
-        """Standardised planes (B, P, X, Y) → unit vectors (B, 512)."""
-        return nnf.normalize((self.backbone(planes) - self.centre) @ self.evening, dim=1)
+    def fingerprints(self, views: Tensor) -> Tensor:
+        """What the backbone reads (B, …), standardised → unit vectors (B, 512)."""
+        return nnf.normalize((self.backbone(views) - self.centre) @ self.evening, dim=1)
+
+
+def _parts(recipe: Recipe) -> tuple[nn.Module, nn.Module]:
+    """What brings the input into shape, and what makes 512 features of it."""
+    match recipe:
+        case PlaneRecipe():
+            return PlaneReader(recipe), ResNet18(len(recipe.planes))
+        case BrainIdRecipe():
+            lattice = Lattice(recipe.step_mm)
+            return VolumeReader(lattice), BrainIdBackbone(
+                UNet(recipe.width, recipe.levels), lattice
+            )
+        case AnatClRecipe():
+            return GreyReader(recipe.cubes), AnatClBackbone(recipe.width)
+        case _:
+            raise TypeError(f"no network belongs to a {type(recipe).__name__}")

@@ -11,8 +11,8 @@ import torch
 
 from deepbrainprint.encoder.anatomy import Anatomy
 from deepbrainprint.encoder.network import EncoderNetwork
-from deepbrainprint.encoder.recipe import Recipe
-from deepbrainprint.encoder.synthesis import Draw, Scanner, curves
+from deepbrainprint.encoder.synthesis import Draw, curves
+from deepbrainprint.encoder.training import Objective
 from deepbrainprint.records import ByteArray, FloatArray
 
 CONTRASTS = (0, 0, 1, 2)  # scans of each person: two in one contrast, one each in two others
@@ -32,26 +32,25 @@ class Population:
 
 
 @torch.inference_mode()
-def encode_slices(network: EncoderNetwork, slices: ByteArray) -> FloatArray:
-    """Unit vectors (B, 512) of slices (B, P, 182, 218), by torch as the exported graph would."""
+def encode(network: EncoderNetwork, views: ByteArray) -> FloatArray:
+    """Unit vectors (B, 512) of what the network reads (B, …), as the exported graph gives them."""
     network.eval()
-    vectors: FloatArray = network(torch.from_numpy(slices)).numpy()
+    vectors: FloatArray = network(torch.from_numpy(views)).numpy()
     return vectors
 
 
 @torch.inference_mode()
 def draw_population(
-    network: EncoderNetwork, anatomies: Sequence[Anatomy], recipe: Recipe, *, people: int, seed: int
+    objective: Objective, anatomies: Sequence[Anatomy], *, people: int, seed: int
 ) -> Population:
     """`people` new people, spread over `anatomies`, at full severity, scanned as in `CONTRASTS`."""
-    network.eval()
-    scanner = Scanner(recipe)
+    network = objective.network.eval()
     generator = torch.Generator().manual_seed(seed)
     protocols = curves(max(CONTRASTS) + 1, generator, 1.0)[list(CONTRASTS)]
     chosen = [anatomies[person * len(anatomies) // people] for person in range(people)]
     parts = []
     for start in range(0, people, AT_ONCE):
-        planes = scanner.scan(
+        planes = objective.scan(
             chosen[start : start + AT_ONCE],
             scans=len(CONTRASTS),
             draw=Draw(generator, protocols=protocols),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deepbrainprint.encoder.anatomy import T1W_LEVELS, Anatomy
 from deepbrainprint.encoder.network import standardise
-from deepbrainprint.encoder.recipe import GRID_MM, Recipe
+from deepbrainprint.encoder.recipe import GRID_MM, PlaneRecipe
 from deepbrainprint.encoder.splines import SplineGrid, refine, refinement
 
 PERSON_MM = ((30, 2.0), (15, 1.2))  # control spacing and deviation of a person's own shape
@@ -61,7 +61,7 @@ class Draw:
 class Scanner:
     """Draws batches of generated scans for one recipe's planes."""
 
-    def __init__(self, recipe: Recipe, rules: Rules | None = None) -> None:
+    def __init__(self, recipe: PlaneRecipe, rules: Rules | None = None) -> None:
         self.rules = rules or Rules()
         axes = [torch.tensor(recipe.planes, dtype=torch.float32)]
         for pixels, (start, _) in zip(recipe.pixels(), recipe.window, strict=True):

@@ -1,5 +1,8 @@
 """The six augmentations of DeepBrainPrint (arXiv 2302.13057 and its code), on batches of planes.
 
+The five that are usual elsewhere (crop, mirror, contrast, blur, noise; SimCLR, arXiv 2002.05709,
+appendix A, without colour) stand beside them, for the comparison that the paper makes.
+
 Planes are float (B, P, X, Y), normalised by mean and deviation of the data; what happens to one
 scan happens to all its planes. Every draw comes from one seeded generator. Where the published code
 relied on a library's defaults, those are written out here.
@@ -7,8 +10,7 @@ relied on a library's defaults, those are written out here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as nnf
@@ -20,30 +22,15 @@ OFFSET = 0.25  # of the normalised intensity
 BIAS_DEGREE, BIAS_MOST = 3, 0.1
 HOLES, HOLE = 3, 10  # how many, and their edge in pixels
 SPACING, MAGNITUDE = 30, (1.0, 2.0)  # pixels
+CROP = 0.7  # least share of the area
+MIRROR, STRETCHED, BLUR, NOISE = 0.5, 0.8, 0.5, 0.5  # probabilities
+STRETCH, NOISE_MOST = 0.4, 0.1
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Which of the six are applied, for ablations; by default all, as published."""
-
-    negative: bool = True
-    rotation: bool = True
-    shift: bool = True
-    bias: bool = True
-    dropout: bool = True
-    elastic: bool = True
-
-    def without(self, name: str) -> Choice:
-        """All of these but one."""
-        return replace(self, **{name: False})
-
-
-def augmented(planes: Tensor, generator: torch.Generator, choice: Choice | None = None) -> Tensor:
-    """Return a view of each scan (B, P, X, Y), the chosen transforms in the published order."""
-    chosen = choice or Choice()
-    for field in fields(chosen):
-        if getattr(chosen, field.name):
-            planes = STEPS[field.name](planes, generator)
+def augmented(planes: Tensor, generator: torch.Generator, names: Sequence[str]) -> Tensor:
+    """Return a view of each scan (B, P, X, Y): the named transforms, one after the other."""
+    for name in names:
+        planes = STEPS[name](planes, generator)
     return planes
 
 
@@ -117,6 +104,53 @@ def elastic(planes: Tensor, generator: torch.Generator) -> Tensor:
     return nnf.grid_sample(planes, identity + along, padding_mode="reflection", align_corners=False)
 
 
+def crop(planes: Tensor, generator: torch.Generator) -> Tensor:
+    """Enlarge a part of 70 to 100 % of each plane's area, anywhere in it, to the whole."""
+    count = len(planes)
+    edge = _drawn((count,), CROP, 1.0, generator).sqrt()
+    room = (1 - edge)[:, None]
+    place = _drawn((count, 2), -1.0, 1.0, generator) * room
+    still = torch.zeros_like(edge)
+    part = torch.stack(
+        [
+            torch.stack([edge, still, place[:, 0]], dim=1),
+            torch.stack([still, edge, place[:, 1]], dim=1),
+        ],
+        dim=1,
+    )
+    grid = nnf.affine_grid(part, list(planes.shape), align_corners=False)
+    return nnf.grid_sample(planes, grid, padding_mode="border", align_corners=False)
+
+
+def mirror(planes: Tensor, generator: torch.Generator) -> Tensor:
+    """Swap left and right, p 0.5."""
+    return torch.where(_chosen(planes, MIRROR, generator), planes.flip(2), planes)
+
+
+def contrast(planes: Tensor, generator: torch.Generator) -> Tensor:
+    """Stretch the values about their mean by 0.6 to 1.4, p 0.8."""
+    mean = planes.mean(dim=(1, 2, 3), keepdim=True)
+    gain = _drawn((len(planes), 1, 1, 1), 1 - STRETCH, 1 + STRETCH, generator)
+    gain = torch.where(_chosen(planes, STRETCHED, generator), gain, torch.ones(()))
+    return mean + gain * (planes - mean)
+
+
+def blur(planes: Tensor, generator: torch.Generator) -> Tensor:
+    """Mix each scan with its mean over 3×3 pixels, taken twice, p 0.5."""
+    soft = planes
+    for _ in range(2):
+        soft = nnf.avg_pool2d(soft, 3, stride=1, padding=1, count_include_pad=False)
+    share = _drawn((len(planes), 1, 1, 1), 0, 1, generator) * _chosen(planes, BLUR, generator)
+    return planes + share * (soft - planes)
+
+
+def noise(planes: Tensor, generator: torch.Generator) -> Tensor:
+    """Add normal noise of up to a tenth of the normalised intensity, p 0.5."""
+    level = _drawn((len(planes), 1, 1, 1), 0, NOISE_MOST, generator)
+    level = level * _chosen(planes, NOISE, generator)
+    return planes + level * torch.randn(planes.shape, generator=generator)
+
+
 STEPS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     "negative": negative,
     "rotation": rotation,
@@ -124,6 +158,11 @@ STEPS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     "bias": bias,
     "dropout": dropout,
     "elastic": elastic,
+    "crop": crop,
+    "mirror": mirror,
+    "contrast": contrast,
+    "blur": blur,
+    "noise": noise,
 }
 
 

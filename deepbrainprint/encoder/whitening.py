@@ -13,25 +13,24 @@ import torch
 from torch import Tensor
 
 from deepbrainprint.encoder.anatomy import Anatomy
-from deepbrainprint.encoder.network import EncoderNetwork
 from deepbrainprint.encoder.recipe import Recipe
-from deepbrainprint.encoder.synthesis import Draw, Scanner
+from deepbrainprint.encoder.synthesis import Draw
+from deepbrainprint.encoder.training import Objective
 
 PEOPLE = 384
 AT_ONCE = 16
 
 
 @torch.inference_mode()
-def whiten(network: EncoderNetwork, anatomies: Sequence[Anatomy], recipe: Recipe) -> None:
-    """Set the linear map of `network` from people generated out of the anatomies learned from."""
-    network.eval()
-    scanner = Scanner(recipe)
+def whiten(objective: Objective, anatomies: Sequence[Anatomy], recipe: Recipe) -> None:
+    """Set the network's linear map from people generated out of the anatomies learned from."""
+    network = objective.network.eval()
     draw = Draw(torch.Generator().manual_seed(recipe.seed))
     chosen = [anatomies[person * len(anatomies) // PEOPLE] for person in range(PEOPLE)]
     pairs = torch.cat(
         [
             network.backbone(
-                scanner.scan(chosen[i : i + AT_ONCE], scans=2, draw=draw).flatten(0, 1)
+                objective.scan(chosen[i : i + AT_ONCE], scans=2, draw=draw).flatten(0, 1)
             )
             for i in range(0, PEOPLE, AT_ONCE)
         ]

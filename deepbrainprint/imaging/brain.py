@@ -65,9 +65,9 @@ def extract(volume: Volume) -> Alignment:
     return examine(volume).require()
 
 
-def examine(volume: Volume) -> Examination:
+def examine(volume: Volume, strip: Stripper = found_by_deepbet) -> Examination:
     """Strip and align one scan, and judge it; never raises for what the scan shows."""
-    return next(examine_visit([volume]))
+    return next(examine_visit([volume], strip))
 
 
 def examine_visit(

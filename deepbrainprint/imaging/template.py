@@ -25,9 +25,9 @@ from scipy import ndimage
 
 from deepbrainprint.errors import Misconfigured
 from deepbrainprint.imaging.registration import averaged
-from deepbrainprint.records import AffineArray, FloatArray, MaskArray, Volume
+from deepbrainprint.records import GRID_SHAPE, AffineArray, FloatArray, MaskArray, Volume
 
-SHAPE = (182, 218, 182)
+SHAPE = GRID_SHAPE
 ORIGIN = (-91, -126, -72)  # RAS mm of the centre of voxel (0, 0, 0)
 FILE = Path("datasets", "data", "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz")
 BLOCK = 4  # mm: scale at which a scan is held against the template, below it people differ

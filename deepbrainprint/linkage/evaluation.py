@@ -38,16 +38,24 @@ class Searches:
 
     @classmethod
     def among(
-        cls, similarity: Floats, people: Whole, probes: Mask | None = None, held: Mask | None = None
+        cls,
+        similarity: Floats,
+        people: Whole,
+        probes: Mask | None = None,
+        held: Mask | None = None,
+        pairs: Mask | None = None,
     ) -> Searches:
         """Every scan of `probes` among those of `held`, leaving itself out; by default all.
 
-        similarity: (N, N); people, probes, held: (N,). Probes without a mate are left out.
+        similarity: (N, N); people, probes, held: (N,). `pairs` (N, N) says which mates are sought;
+        the others are left out of that search. Probes without a mate are left out.
         """
         asked = np.ones(len(people), dtype=bool) if probes is None else probes
         kept = np.ones(len(people), dtype=bool) if held is None else held
         same = people[:, None] == people[None, :]
         mates = same & kept[None, :] & ~np.eye(len(people), dtype=bool)
+        if pairs is not None:
+            mates &= pairs
         chosen = np.flatnonzero(asked & mates.any(axis=1))
         others = ~same & kept[None, :]
         return cls(similarity[chosen], mates[chosen], others[chosen], people[chosen])

@@ -67,6 +67,13 @@ class Grid:
         columns, rows, slices = (int(n) for n in np.array(self.shape) * counts)
         return Grid((columns, rows, slices), affine)
 
+    def part(self, kept: tuple[slice, slice, slice]) -> Grid:
+        """The voxels within these ranges, where they are."""
+        affine = self.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ [axis.start for axis in kept]
+        columns, rows, slices = (axis.stop - axis.start for axis in kept)
+        return Grid((columns, rows, slices), affine, self.samples)
+
     def averaged(self, samples: FloatArray) -> FloatArray:
         """Samples of the finer grid to voxels."""
         if self.samples == (1, 1, 1):

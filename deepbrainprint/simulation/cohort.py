@@ -21,6 +21,7 @@ from deepbrainprint.simulation.scanner import Compression, Exam, acquire, write
 SEVERE_MOTION_VOXELS = 4.0
 PEOPLE_PER_SEED = 100_000  # people of two seeds never have the same number
 COLUMNS = ("path", "subject", "session", "contrast")
+FORMATS = ("dicom", "nifti")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Request:
     def __post_init__(self) -> None:
         if self.orientation not in set(Orientation):
             raise BadStudy("orientation is axial, sagittal or coronal", code="unknown_orientation")
-        if self.format not in {"dicom", "nifti"}:
+        if self.format not in FORMATS:
             raise BadStudy("format is dicom or nifti", code="unknown_format")
 
 

@@ -12,6 +12,13 @@ from deepbrainprint.records import Contrast, FloatArray
 from deepbrainprint.simulation.anatomy import Anatomy
 
 SLAB = 8  # voxels along axis 0
+# a demyelinated or gliotic spot against the brighter of white and grey; chosen, after how they look
+LESION_AGAINST_BRAIN = {
+    Contrast.T1W: 0.74,
+    Contrast.T2W: 1.35,
+    Contrast.FLAIR: 1.3,
+    Contrast.PD: 1.12,
+}
 
 
 @dataclass(frozen=True)
@@ -73,13 +80,27 @@ def painted(
     return picture
 
 
+def brain_painted(head: Anatomy, bright: Brightness) -> FloatArray:
+    """The brain and its fluid alone, nothing around it, (i, j, k); slab by slab as `painted`."""
+    picture = np.empty(head.shape, dtype=np.float32)
+    for first in range(0, head.shape[0], SLAB):
+        part = slice(first, first + SLAB)
+        picture[part] = _tissue(head.slab(part), bright)
+    return picture
+
+
+def _tissue(head: Anatomy, bright: Brightness) -> FloatArray:
+    tissue = bright.white * head.white + bright.grey * head.grey + bright.fluid * head.fluid
+    tissue *= head.texture if bright.texture == 1 else head.texture**bright.texture
+    return np.asarray(tissue)
+
+
 def _painted(
     head: Anatomy, bright: Brightness, shells: Shells, unevenness: FloatArray
 ) -> FloatArray:
-    tissue = bright.white * head.white + bright.grey * head.grey + bright.fluid * head.fluid
-    tissue *= head.texture if bright.texture == 1 else head.texture**bright.texture
     brain = np.minimum(head.white + head.grey + head.fluid, 1)
-    return np.asarray(tissue + (1 - brain) * _around(head, bright, shells, unevenness))
+    around = _around(head, bright, shells, unevenness)
+    return np.asarray(_tissue(head, bright) + (1 - brain) * around)
 
 
 def thinned(head: Anatomy, factor: float) -> Anatomy:

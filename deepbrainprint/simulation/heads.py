@@ -91,9 +91,9 @@ class Head:
         """Tissues of this person in the contrast, still in template space, (i, j, k)."""
         bright = varied(brightness(protocol.contrast), rng, spread=seen.scanner_spread)
         aged = thinned(anatomy(), 1 - GREY_LOSS_PER_YEAR * seen.ageing_years)
-        return painted(aged, bright, self.shells, unevenness=self._unevenness(aged))
+        return painted(aged, bright, self.shells, unevenness=self.unevenness(aged))
 
-    def _unevenness(self, template: Anatomy) -> FloatArray:
+    def unevenness(self, template: Anatomy) -> FloatArray:
         """How thick the skull is here against its average, (i, j, k)."""
         rng = default_rng([self.seed, 2])
         coarse = 1 + 0.1 * random_scalar(rng, (24, 24, 24), knot_spacing=6)
@@ -101,12 +101,17 @@ class Head:
 
     def _places(self, rng: Generator, pose: Pose, seen: Conditions, target: Grid) -> FloatArray:
         """The template voxel (3, column, row, slice) that each voxel of the grid shows."""
+        points = self.into_template(target.points(SCAN_STEP_MM), pose, rng)
+        return stretched(self._into_voxels(points, seen), target.shape)
+
+    def into_template(self, points: FloatArray, pose: Pose, rng: Generator) -> FloatArray:
+        """Scanner mm (3, …) to template mm; `rng` draws what moves between two visits."""
         centre = _column(HEAD_CENTRE_MM)
-        points = target.points(SCAN_STEP_MM) - centre - _column(pose.shift_mm)
-        head = np.tensordot(rotation(pose.rotation_deg).T, points, 1) + centre
+        lying = points - centre - _column(pose.shift_mm)
+        head = np.tensordot(rotation(pose.rotation_deg).T, lying, 1) + centre
         changed = _change(rng).moved(head) - centre
         scaled = np.tensordot(self.scale, changed, 1) + centre
-        return stretched(self._into_voxels(self.shape.moved(scaled), seen), target.shape)
+        return self.shape.moved(scaled)
 
     def _into_voxels(self, points: FloatArray, seen: Conditions) -> FloatArray:
         """Template mm (3, …) to template voxels, with ventricles as wide as this person's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 from numpy.random import default_rng
@@ -15,6 +16,8 @@ GIVEN_NAMES = {
 FAMILY_NAMES = ("Testmann", "Sampleton", "Mockford", "Fakenham", "Dummett", "Phantomas", "Synth")
 ISSUER = "SIMULATION"
 FIRST_VISIT = date(2024, 1, 8)
+FIRST_OF_FOLLOW_UP = date(2014, 1, 8)
+DAYS_A_YEAR = 365.25
 
 
 def identity_of(person: int, *, visit: int = 1, other_id: bool = False) -> HeaderIdentity:
@@ -33,3 +36,15 @@ def identity_of(person: int, *, visit: int = 1, other_id: bool = False) -> Heade
         accession_number=f"A{person:06d}-{visit}{'X' if other_id else ''}",
         study_date=f"{seen_on:%Y%m%d}",
     )
+
+
+def identity_at(
+    person: int, *, visit: int, ages: tuple[float, float], other_id: bool = False
+) -> HeaderIdentity:
+    """The header of one visit of someone with a life: `ages` at the first visit and at this one."""
+    usual = identity_of(person, visit=visit, other_id=other_id)
+    first, now = ages
+    first_seen = FIRST_OF_FOLLOW_UP + timedelta(days=int(default_rng([person, 12]).integers(300)))
+    born = first_seen - timedelta(days=round(first * DAYS_A_YEAR))
+    seen = first_seen + timedelta(days=round((now - first) * DAYS_A_YEAR))
+    return replace(usual, birth_date=f"{born:%Y%m%d}", study_date=f"{seen:%Y%m%d}")

@@ -40,6 +40,7 @@ class Exam:
     identity: HeaderIdentity
     protocol: Protocol
     series_number: int = 1
+    station: str = ""  # the scanner's name, if it has one
 
 
 def acquire(volume: Volume, exam: Exam) -> list[Dataset]:
@@ -114,6 +115,8 @@ def _series(exam: Exam) -> Dataset:
     header.Manufacturer = "DeepBrainPrint"
     header.ManufacturerModelName = "Synthetic scanner"
     header.MagneticFieldStrength = 3
+    if exam.station:
+        header.StationName = exam.station
     return header
 
 

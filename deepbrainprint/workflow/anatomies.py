@@ -11,13 +11,20 @@ import numpy.typing as npt
 import structlog
 from scipy import ndimage
 
-from deepbrainprint.encoder.anatomy import T1W_LEVELS, TISSUES, Anatomy, from_brain, from_labels
+from deepbrainprint.encoder.anatomy import (
+    T1W_LEVELS,
+    TISSUES,
+    Anatomy,
+    from_brain,
+    from_labels,
+    from_shares,
+)
 from deepbrainprint.encoder.card import sha256_of
 from deepbrainprint.errors import BadStudy
-from deepbrainprint.imaging import PREPROCESSING_VERSION, template
+from deepbrainprint.imaging import PREPROCESSING_VERSION, template, tissue
 from deepbrainprint.imaging.alignment import align
 from deepbrainprint.imaging.volume import read
-from deepbrainprint.records import AffineArray, ByteArray, MaskArray, Volume
+from deepbrainprint.records import AffineArray, ByteArray, InputForm, MaskArray, Volume
 
 FLUID = 24  # FreeSurfer's cerebrospinal fluid outside the ventricles
 EXTRACEREBRAL = 500  # SynthSeg's labels from here on are skull, scalp, eyes
@@ -58,14 +65,18 @@ def _source(path: Path, cache: Path) -> Source:
     return Source(name, digest, path, cache / f"{digest[:16]}-{PREPROCESSING_VERSION}.npz")
 
 
-def prepared(found: Sequence[Source]) -> Iterator[Anatomy]:
-    """Each source as an anatomy; aligned once, then read from the cache."""
+def prepared(found: Sequence[Source], form: InputForm) -> Iterator[Anatomy]:
+    """Each source as an anatomy that `form` can be drawn from; aligned once, then cached."""
     for number, source in enumerate(found, start=1):
         log.info("preparing", source=source.name, number=number, of=len(found))
         if source.kind == "labels":
             yield from_labels(source.name, _labelled(source))
         else:
-            yield from_brain(source.name, aligned_brain(source))
+            brain = aligned_brain(source)
+            if form.kind == "grey":
+                yield from_shares(source.name, tissue.tissue_shares(brain))
+            else:
+                yield from_brain(source.name, brain)
 
 
 def aligned_brain(source: Source) -> ByteArray:

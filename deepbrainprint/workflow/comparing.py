@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import exp
 from pathlib import Path
 
+from deepbrainprint.encoder.card import read_card
 from deepbrainprint.imaging import pictures
 from deepbrainprint.linkage.calibration import Calibration
 from deepbrainprint.linkage.decision import Circumstances, Policy, decide
@@ -20,6 +21,7 @@ from deepbrainprint.records import (
 )
 from deepbrainprint.settings import Settings
 from deepbrainprint.workflow.fingerprinting import FingerprintedInput, fingerprint, open_tools
+from deepbrainprint.workflow.methods import ENCODER, weights_of
 
 WORDS = {
     Verdict.LINKED: "The same person.",
@@ -63,17 +65,33 @@ def compare(
     settings: Settings,
     paths: tuple[Path, Path],
     *,
+    method: str = ENCODER,
     contrasts: tuple[Contrast | None, Contrast | None] = (None, None),
     png: Path | None = None,
 ) -> Comparison:
-    """Whether two inputs show one person. BadStudy when nothing of either can be used."""
-    tools = open_tools(settings)
+    """Whether two inputs show one person, by fingerprints of a method that has calibrated ones.
+
+    BadStudy when nothing of either can be used.
+    """
+    calibration = Calibration.from_json(read_card(weights_of(method, settings)).calibration)
+    return weigh(*both(settings, paths, method, contrasts, png), calibration)
+
+
+def both(
+    settings: Settings,
+    paths: tuple[Path, Path],
+    method: str,
+    contrasts: tuple[Contrast | None, Contrast | None],
+    png: Path | None,
+) -> tuple[FingerprintedInput, FingerprintedInput]:
+    """Describe two inputs and draw them; BadStudy when nothing of either can be used."""
+    tools = open_tools(settings, method)
     a, b = (
         fingerprint(path, tools, contrast) for path, contrast in zip(paths, contrasts, strict=True)
     )
     if png is not None:
         pictures.compare_picture(a.best.alignment.brain, b.best.alignment.brain, png)
-    return weigh(a, b, Calibration.from_json(tools.encoder.calibration))
+    return a, b
 
 
 def weigh(a: FingerprintedInput, b: FingerprintedInput, calibration: Calibration) -> Comparison:

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from deepbrainprint.encoder.runtime import Encoder, open_encoder
 from deepbrainprint.errors import BadStudy
-from deepbrainprint.imaging import brain, convert, series, slices, strip, volume
+from deepbrainprint.imaging import brain, convert, series, strip, volume
 from deepbrainprint.imaging.alignment import Alignment
 from deepbrainprint.imaging.brain import Verdict
 from deepbrainprint.imaging.strip import Stripper
 from deepbrainprint.records import ByteArray, Contrast, Fingerprint, SeriesChoice, Volume
 from deepbrainprint.settings import Settings
 from deepbrainprint.workflow.converting import none_left
+from deepbrainprint.workflow.methods import ENCODER, Method, opened
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class FingerprintedScan:
 
 @dataclass(frozen=True)
 class Tools:
-    """What makes fingerprints: the encoder, and what finds the brain in a head."""
+    """What finds the brain in a head, and the method that describes it."""
 
-    encoder: Encoder
+    method: Method
     strip: Stripper
 
 
@@ -80,10 +80,10 @@ Named = tuple[SeriesChoice | None, Volume]
 
 
 def fingerprint_all(
-    settings: Settings, paths: Sequence[Path]
+    settings: Settings, paths: Sequence[Path], method: str = ENCODER
 ) -> tuple[list[FingerprintedInput], dict[str, str]]:
     """Fingerprints of what can be used, and for each of the rest the reason."""
-    tools = open_tools(settings)
+    tools = open_tools(settings, method)
     made: list[FingerprintedInput] = []
     refused: dict[str, str] = {}
     for path in paths:
@@ -94,9 +94,9 @@ def fingerprint_all(
     return made, refused
 
 
-def open_tools(settings: Settings) -> Tools:
-    """What the settings name."""
-    return Tools(open_encoder(settings.encoder_path), strip.chosen(settings.synthstrip_path))
+def open_tools(settings: Settings, method: str = ENCODER) -> Tools:
+    """The named method, and what the settings name to find brains with."""
+    return Tools(opened(method, settings), strip.chosen(settings.synthstrip_path))
 
 
 def fingerprint(path: Path, tools: Tools, contrast: Contrast | None = None) -> FingerprintedInput:
@@ -148,7 +148,7 @@ def _examined(
             refusals.append(_refusal(choice, BadStudy(found.reasons[0], code=found.code)))
             continue
         stated = contrast or (choice.contrast if choice else Contrast.OTHER)
-        encoded = encode(found.alignment.brain, tools.encoder, stated)
+        encoded = described(found.alignment.brain, tools.method, stated)
         scan = FingerprintedScan(choice, found.alignment, found.verdict, found.reasons, encoded)
         twin = made.setdefault(encoded.input_digest, scan)
         if twin is not scan:
@@ -168,11 +168,10 @@ def _refusal(choice: SeriesChoice | None, error: BadStudy) -> BadStudy:
     return BadStudy(f"series {choice.series_number}: {error}", code=error.code)
 
 
-def encode(aligned: ByteArray, encoder: Encoder, contrast: Contrast) -> Fingerprint:
-    """Fingerprint of an aligned brain (182, 218, 182)."""
-    views = slices.axial(aligned, encoder.planes)  # (planes, 182, 218)
-    vector = encoder.encode(views[np.newaxis])[0]  # (512,)
-    return Fingerprint(vector, encoder.version, digest_of(views), contrast)
+def described(aligned: ByteArray, method: Method, contrast: Contrast) -> Fingerprint:
+    """What a method keeps of an aligned brain (182, 218, 182); 512 numbers if it was learned."""
+    vector = method.entry(method.describe(aligned)).ravel()
+    return Fingerprint(vector, method.version, digest_of(aligned), contrast)
 
 
 def digest_of(views: ByteArray) -> str:
@@ -181,7 +180,7 @@ def digest_of(views: ByteArray) -> str:
 
 
 def save(made: Sequence[FingerprintedInput], path: Path) -> None:
-    """Write the vectors (n, 512) of the best scans and what they belong to as one .npz file."""
+    """Write the vectors (n, …) of the best scans and what they belong to as one .npz file."""
     best = [one.best.fingerprint for one in made]
     np.savez_compressed(
         path,

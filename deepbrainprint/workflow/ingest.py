@@ -71,13 +71,13 @@ def _strip(context: StepContext) -> None:
 
 def _cut_slices(context: StepContext) -> None:
     from deepbrainprint.encoder.card import read_card  # noqa: PLC0415
-    from deepbrainprint.imaging import pictures, slices  # noqa: PLC0415
+    from deepbrainprint.imaging import pictures, reading  # noqa: PLC0415
 
-    planes = read_card(context.settings.encoder_path).planes
+    form = read_card(context.settings.encoder_path).form
     for scan in context.brains():
         folder = context.scan_folder(scan)
         brain = _read_brain(folder / BRAIN)
-        _save_whole(folder / SLICES, slices.axial(brain, planes))
+        _save_whole(folder / SLICES, reading.read(brain, form))
         pictures.mosaic(brain, folder / MOSAIC)
         pictures.ventricle_picture(brain, folder / VENTRICLES)
 
@@ -86,7 +86,10 @@ def _encode(context: StepContext) -> None:
     from deepbrainprint.encoder.runtime import open_encoder  # noqa: PLC0415 — loads onnxruntime
     from deepbrainprint.workflow.fingerprinting import digest_of  # noqa: PLC0415
 
-    encoder = open_encoder(context.settings.encoder_path)
+    settings = context.settings
+    encoder = open_encoder(
+        settings.encoder_path, settings.encoder_runtime, threads=settings.encoder_threads
+    )
     encoder_id = _active_encoder(context, encoder.version)
     for scan in context.brains():
         views = _load_slices(context.scan_folder(scan) / SLICES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Sequence
@@ -15,48 +16,63 @@ from deepbrainprint.encoder.anatomy import Anatomy
 from deepbrainprint.encoder.card import GRAPH, sha256_of, write_card
 from deepbrainprint.encoder.curves import plot_curves, read_metrics
 from deepbrainprint.encoder.export import Exported, export
+from deepbrainprint.encoder.model_card import write_model_card
 from deepbrainprint.encoder.network import EncoderNetwork
+from deepbrainprint.encoder.objectives import objective_of
 from deepbrainprint.encoder.population import Population, draw_population
 from deepbrainprint.encoder.recipe import Recipe
-from deepbrainprint.encoder.retrieval import right_ranks
-from deepbrainprint.encoder.training import FRAMEWORK, METRICS, Report, fit
+from deepbrainprint.encoder.training import FRAMEWORK, METRICS, Objective, Report, fit
 from deepbrainprint.encoder.whitening import whiten
-from deepbrainprint.imaging import PREPROCESSING_VERSION, slices
+from deepbrainprint.errors import Misconfigured
+from deepbrainprint.imaging import PREPROCESSING_VERSION, reading
 from deepbrainprint.linkage import calibration
 from deepbrainprint.linkage.calibration import Scores
+from deepbrainprint.linkage.evaluation import Searches
 from deepbrainprint.records import ByteArray
 from deepbrainprint.workflow.anatomies import Source, aligned_brain, prepared, sources
 from deepbrainprint.workflow.evidence import Numbers, joined, pair_scores
-from deepbrainprint.workflow.known_people import fingerprints_of, genuine_pairs, known_scans
+from deepbrainprint.workflow.known.people import KnownPeople, fingerprints_of, genuine_pairs
 
 HELD_OUT = 6  # the last sixth of each kind of source is never learned from
 GROUPS, GROUP_PEOPLE = 6, 60  # generated people for calibration; a group shares its protocols
-CURVES = "curves.png"
+CURVES, RECIPE = "curves.png", "recipe.json"
 
 
-def train(data: Path, out: Path, recipe: Recipe, report: Report) -> Path:
+def train(
+    data: Path, out: Path, recipe: Recipe, report: Report, weights: Path | None = None
+) -> Path:
     """Train on `data`/t1w and `data`/labels; the folder of the finished encoder under `out`.
 
     Aligned brains are cached in out/cache and checkpoints in out/run, so that the same call goes
     on after a kill. Known people in `data`/manifest.csv who were not learned from take part in
-    the calibration. BadStudy when `data` holds nothing to learn from.
+    the calibration. With `weights`, those of the paper's authors, nothing is trained: they are
+    brought into the form of an encoder, and calibrated. BadStudy when `data` holds nothing to learn
+    from; Misconfigured when a run of another recipe lies in `out`, or the weights do not fit.
     """
+    recipe = recipe.released() if weights else recipe
     found = sources(data, out / "cache")
     learned, held = parted(found)
-    anatomies = dict(zip([s.name for s in found], prepared(found), strict=True))
+    anatomies = dict(zip([s.name for s in found], prepared(found, recipe.form), strict=True))
     known = [anatomies[s.name] for s in learned]
     fresh = [anatomies[s.name] for s in held]
 
     run, folder = out / "run", out / "encoder"
     run.mkdir(parents=True, exist_ok=True)
     folder.mkdir(exist_ok=True)
-    network = fit(known, fresh, recipe, run, report)
-    whiten(network, known, recipe)
+    objective = objective_of(recipe, known, fresh)
+    if weights is None:
+        _claim(run, recipe)
+        network = fit(objective, recipe, run, report)
+    else:
+        objective.adopt(weights)
+        network = objective.network.eval()
+    whiten(objective, known, recipe)
     exported = export(network, probes(held, recipe), folder / GRAPH)
-    metrics = read_metrics(run / METRICS)
-    plot_curves(metrics, folder / CURVES)
+    metrics = [] if weights else read_metrics(run / METRICS)
+    if metrics:
+        plot_curves(metrics, folder / CURVES)
 
-    groups = populations(network, fresh, recipe)
+    groups = populations(objective, fresh, recipe)
     real, pairs = real_scores(data, out / "cache", {s.path for s in learned}, network, recipe)
     calibrated = calibration.fit([*generated_scores(groups), *real], seed=recipe.seed)
     document = {
@@ -67,7 +83,20 @@ def train(data: Path, out: Path, recipe: Recipe, report: Report) -> Path:
         "calibration": calibrated.to_json(),
     }
     write_card(folder, document)
+    write_model_card(folder, document)
     return folder
+
+
+def _claim(run: Path, recipe: Recipe) -> None:
+    """Note whose run this folder is; a run can only go on with the recipe it was begun with."""
+    note, wanted = run / RECIPE, json.dumps(recipe.as_json(), indent=1)
+    if note.is_file() and note.read_text() != wanted:
+        raise Misconfigured(
+            f"{run} holds a run of another recipe: give the options it was begun with, "
+            "or another --out",
+            code="another_run",
+        )
+    note.write_text(wanted)
 
 
 def parted(found: Sequence[Source]) -> tuple[list[Source], list[Source]]:
@@ -80,16 +109,16 @@ def parted(found: Sequence[Source]) -> tuple[list[Source], list[Source]]:
 
 
 def probes(held: Sequence[Source], recipe: Recipe) -> ByteArray:
-    """Slices (B, P, 182, 218) of the held-out brains, on which the export is checked."""
-    return np.stack([slices.axial(aligned_brain(s), recipe.planes) for s in held])
+    """What the network reads of the held-out brains (B, …), on which the export is checked."""
+    return np.stack([reading.read(aligned_brain(s), recipe.form) for s in held])
 
 
 def populations(
-    network: EncoderNetwork, anatomies: Sequence[Anatomy], recipe: Recipe
+    objective: Objective, anatomies: Sequence[Anatomy], recipe: Recipe
 ) -> list[Population]:
     """Groups of generated people from held-out anatomies."""
     return [
-        draw_population(network, anatomies, recipe, people=GROUP_PEOPLE, seed=recipe.seed + group)
+        draw_population(objective, anatomies, people=GROUP_PEOPLE, seed=recipe.seed + group)
         for group in range(1, GROUPS + 1)
     ]
 
@@ -120,7 +149,8 @@ def generated_results(groups: Sequence[Population]) -> dict[str, Any]:
 
 def _ranks(group: Population, *, same: bool) -> Numbers:
     chosen = (group.contrasts == 0) == same
-    return right_ranks(group.vectors[chosen], group.people[chosen])
+    vectors = group.vectors[chosen].astype(np.float64)
+    return Searches.among(vectors @ vectors.T, group.people[chosen]).ranks()
 
 
 def real_scores(
@@ -130,22 +160,22 @@ def real_scores(
 
     People who were learned from are in the gallery of the pairs' ranks, but not in the scores.
     """
-    scans = known_scans(data)
-    if not scans:
+    known = KnownPeople.of(data, cache)
+    if not known.scans:
         return [], []
-    vectors = fingerprints_of(scans, network, recipe.planes, cache)
-    people = np.unique([s.subject for s in scans], return_inverse=True)[1]
-    contrasts = np.unique([s.contrast for s in scans], return_inverse=True)[1]
-    fresh = np.array([s.path not in learned for s in scans])
-    scores = pair_scores(vectors[fresh], people[fresh], contrasts[fresh], source="real")
-    return scores, genuine_pairs(scans, vectors, people)
+    vectors = fingerprints_of(known, network, recipe.form)
+    contrasts = np.unique([s.contrast for s in known.scans], return_inverse=True)[1]
+    fresh = np.array([s.path not in learned for s in known.scans])
+    scores = pair_scores(vectors[fresh], known.people[fresh], contrasts[fresh], source="real")
+    return scores, genuine_pairs(known, vectors)
 
 
 def described_encoder(exported: Exported, recipe: Recipe, folder: Path) -> dict[str, Any]:
     """What the encoder is; its version is the recipe's name and the start of the graph's digest."""
     return {
         "version": f"{recipe.name}-{sha256_of(folder / GRAPH)[:8]}",
-        "planes": list(recipe.planes),
+        "method": recipe.method,
+        "input": asdict(recipe.form),
         "preprocessing_version": PREPROCESSING_VERSION,
         "graph": asdict(exported),
         "recipe": recipe.as_json(),
@@ -160,12 +190,13 @@ def described(source: Source, *, held_out: bool) -> dict[str, str]:
 
 def described_run(metrics: Sequence[dict[str, float]]) -> dict[str, Any]:
     """How long the run took, on what, and where its curves ended."""
-    checks = [m["held_out_accuracy"] for m in metrics if "held_out_accuracy" in m]
+    if not metrics:
+        return {"framework": FRAMEWORK, "weights": "of the paper's authors"}
     return {
         "steps": int(metrics[-1]["step"]),
         "hours": round(metrics[-1]["seconds"] / 3600, 3),
         "cpu_cores": os.cpu_count(),
         "machine": platform.machine(),
         "framework": FRAMEWORK,
-        "final_held_out_accuracy": checks[-1] if checks else None,
+        "last": dict(metrics[-1]),
     }

@@ -20,11 +20,12 @@ from deepbrainprint.encoder.network import (  # noqa: E402
     PlaneReader,
     averaging_matrix,
 )
-from deepbrainprint.encoder.recipe import BRAIN, WHOLE, Recipe, named_recipe  # noqa: E402
+from deepbrainprint.encoder.recipe import BRAIN, WHOLE, PlaneRecipe, named_recipe  # noqa: E402
 from deepbrainprint.encoder.runtime import open_encoder  # noqa: E402
 from deepbrainprint.errors import BadStudy, Misconfigured  # noqa: E402
+from deepbrainprint.records import InputForm  # noqa: E402
 
-RECIPE = Recipe("small", planes=(60, 90), pixel_mm=5.0, window=BRAIN)
+RECIPE = PlaneRecipe("small", planes=(60, 90), pixel_mm=5.0, window=BRAIN)
 
 
 def _slices(count=3, seed=0):
@@ -58,7 +59,7 @@ def test_the_reader_ignores_brightness_and_gain():
 
 
 def test_the_reader_puts_the_brain_at_its_level_and_the_outside_at_zero():
-    planes = PlaneReader(Recipe("one", planes=(90, 60), pixel_mm=1.0, window=WHOLE))(
+    planes = PlaneReader(PlaneRecipe("one", planes=(90, 60), pixel_mm=1.0, window=WHOLE))(
         torch.tensor(_slices())
     )
     assert planes[..., :30].abs().max() == 0
@@ -93,9 +94,10 @@ def test_the_exported_graph_gives_the_fingerprints_of_torch(folder):
     assert (made * wanted).sum(axis=1).min() >= PARITY
 
 
-def test_the_opened_encoder_says_its_version_planes_and_calibration(folder):
+def test_the_opened_encoder_says_its_version_what_it_reads_and_its_calibration(folder):
     encoder = open_encoder(folder)
-    assert (encoder.version, encoder.planes, encoder.calibration) == ("small-1", (60, 90), {"a": 1})
+    assert (encoder.version, encoder.calibration) == ("small-1", {"a": 1})
+    assert encoder.form == InputForm("planes", (60, 90))
 
 
 def test_slices_of_another_shape_are_refused(folder):

@@ -8,11 +8,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from deepbrainprint.encoder.anatomy import from_brain, from_labels  # noqa: E402
-from deepbrainprint.encoder.recipe import BRAIN, Recipe  # noqa: E402
+from deepbrainprint.encoder.recipe import BRAIN, PlaneRecipe  # noqa: E402
 from deepbrainprint.encoder.splines import SplineGrid, refine, refinement  # noqa: E402
 from deepbrainprint.encoder.synthesis import Draw, Scanner, _field_of_view, curves  # noqa: E402
 
-RECIPE = Recipe("small", planes=(60, 90, 120), pixel_mm=5.0, window=BRAIN)
+RECIPE = PlaneRecipe("small", planes=(60, 90, 120), pixel_mm=5.0, window=BRAIN)
 
 
 def _axes():

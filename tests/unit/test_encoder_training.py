@@ -9,17 +9,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from deepbrainprint.encoder import training  # noqa: E402
+from deepbrainprint.encoder import training, two_branches  # noqa: E402
 from deepbrainprint.encoder.anatomy import from_brain  # noqa: E402
 from deepbrainprint.encoder.checkpoint import Progress  # noqa: E402
 from deepbrainprint.encoder.curves import plot_curves, read_metrics  # noqa: E402
-from deepbrainprint.encoder.recipe import BRAIN, Recipe  # noqa: E402
-from deepbrainprint.encoder.retrieval import pair_accuracy, right_ranks  # noqa: E402
+from deepbrainprint.encoder.recipe import BRAIN, PlaneRecipe  # noqa: E402
+from deepbrainprint.encoder.retrieval import pair_accuracy  # noqa: E402
 from deepbrainprint.encoder.whitening import evening  # noqa: E402
 
 pytestmark = pytest.mark.slow  # together more than the fast tests may take
 
-RECIPE = Recipe(
+RECIPE = PlaneRecipe(
     "small", planes=(80, 90), pixel_mm=8.0, window=BRAIN, steps=4, people=4, anatomies=(2, 1),
     head_width=16, check_every=2,
 )  # fmt: skip
@@ -41,7 +41,8 @@ def _silent(step, total, figures):
 
 def _run(anatomies, recipe, out, report=_silent):
     out.mkdir(exist_ok=True)
-    return training.fit(anatomies, anatomies, recipe, out, report)
+    objective = two_branches.TwoBranches(recipe, anatomies, anatomies)
+    return training.fit(objective, recipe, out, report)
 
 
 class Killed(Exception):
@@ -62,7 +63,7 @@ PUBLISHED = replace(
 def test_a_run_killed_and_resumed_ends_as_one_that_was_not(
     anatomies, tmp_path, monkeypatch, recipe
 ):
-    monkeypatch.setattr(training, "CHECK_PEOPLE", 4)
+    monkeypatch.setattr(two_branches, "CHECK_PEOPLE", 4)
     whole = _run(anatomies, recipe, tmp_path / "whole")
     with pytest.raises(Killed):
         _run(anatomies, recipe, tmp_path / "halves", _kill_after_two)
@@ -72,7 +73,7 @@ def test_a_run_killed_and_resumed_ends_as_one_that_was_not(
 
 
 def test_a_run_leaves_metrics_for_every_step_and_its_curves(anatomies, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "CHECK_PEOPLE", 4)
+    monkeypatch.setattr(two_branches, "CHECK_PEOPLE", 4)
     seen = []
     _run(anatomies, RECIPE, tmp_path, lambda *called: seen.append(called[:2]))
     metrics = read_metrics(tmp_path / training.METRICS)
@@ -83,7 +84,7 @@ def test_a_run_leaves_metrics_for_every_step_and_its_curves(anatomies, tmp_path,
 
 
 def test_checkpoints_hold_no_pickle(anatomies, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "CHECK_PEOPLE", 4)
+    monkeypatch.setattr(two_branches, "CHECK_PEOPLE", 4)
     _run(anatomies, RECIPE, tmp_path)
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == ["checkpoint-4.safetensors", "checkpoint.json", "metrics.jsonl"]
@@ -101,18 +102,18 @@ def test_the_learning_rate_warms_up_and_ends_at_zero():
     assert training.rate(1.0, RECIPE) == pytest.approx(0)
 
 
-def test_augmented_views_show_one_scan_twice_and_nt_xent_sees_the_first(anatomies):
-    scanner = training.Scanner(PUBLISHED)
-    batch = training.draw_batch(scanner, anatomies, PUBLISHED, Progress(1, 0.0))
+def test_augmented_views_show_one_scan_twice_and_nt_xent_sees_the_first(anatomies, monkeypatch):
+    monkeypatch.setattr(two_branches, "CHECK_PEOPLE", 4)
+    batch = two_branches.TwoBranches(PUBLISHED, anatomies, anatomies).draw(Progress(1, 0.0), 0.25)
     assert batch.views.shape[:2] == (2, 8)
     assert batch.owners.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert batch.compared.tolist() == list(range(8))
     assert not torch.equal(batch.views[0], batch.views[1])
 
 
-def test_scans_as_views_are_all_compared(anatomies):
-    scanner = training.Scanner(RECIPE)
-    batch = training.draw_batch(scanner, anatomies, RECIPE, Progress(1, 0.0))
+def test_scans_as_views_are_all_compared(anatomies, monkeypatch):
+    monkeypatch.setattr(two_branches, "CHECK_PEOPLE", 4)
+    batch = two_branches.TwoBranches(RECIPE, anatomies, anatomies).draw(Progress(1, 0.0), 0.25)
     assert batch.views.shape[:2] == (2, 4)
     assert batch.owners[batch.compared % 4].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
 
@@ -121,7 +122,7 @@ def test_later_batches_hold_more_siblings():
     names = [object() for _ in range(8)]
     recipe = replace(RECIPE, people=8, anatomies=(8, 2))
     early, late = (
-        training.choose(names, recipe, t, torch.Generator().manual_seed(0)) for t in (0.1, 0.9)
+        two_branches.choose(names, recipe, t, torch.Generator().manual_seed(0)) for t in (0.1, 0.9)
     )
     assert len(set(early)) == 8
     assert [late.count(a) for a in dict.fromkeys(late)] == [4, 4]  # siblings side by side
@@ -139,9 +140,3 @@ def test_pair_accuracy_counts_both_directions():
     first, second = np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)[[0, 0, 2]]
     assert pair_accuracy(first, first) == 1.0
     assert pair_accuracy(first, second) == pytest.approx((2 / 3 + 2 / 3) / 2)
-
-
-def test_right_ranks_leave_the_scan_itself_and_single_scans_out():
-    vectors = np.array([[1, 0], [0.6, 0.8], [0.8, 0.6], [0, 1]], dtype=np.float32)
-    ranks = right_ranks(vectors, np.array([0, 0, 1, 2]))
-    assert ranks.tolist() == [2, 3]

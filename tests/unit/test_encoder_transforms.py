@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from deepbrainprint.encoder import transforms
-from deepbrainprint.encoder.transforms import STEPS, Choice, augmented
+from deepbrainprint.encoder.recipe import PUBLISHED
+from deepbrainprint.encoder.transforms import STEPS, augmented
 
 MANY = 3000
 
@@ -98,18 +99,60 @@ def test_an_elastic_change_moves_by_pixels_not_by_more():
 
 def test_one_seed_gives_one_result_and_another_another():
     before = ramps(8)
-    assert torch.equal(augmented(before, chance(1)), augmented(before, chance(1)))
-    assert not torch.equal(augmented(before, chance(1)), augmented(before, chance(2)))
+    assert torch.equal(
+        augmented(before, chance(1), PUBLISHED), augmented(before, chance(1), PUBLISHED)
+    )
+    assert not torch.equal(
+        augmented(before, chance(1), PUBLISHED), augmented(before, chance(2), PUBLISHED)
+    )
 
 
 def test_planes_of_one_scan_stay_together():
     before = ramps(40).repeat(1, 3, 1, 1)
-    choice = Choice().without("dropout")  # whose holes are noise
-    after = augmented(before, chance(), choice)
+    names = [name for name in PUBLISHED if name != "dropout"]  # whose holes are noise
+    after = augmented(before, chance(), names)
     assert torch.equal(after[:, 0], after[:, 1])
     assert torch.equal(after[:, 0], after[:, 2])
 
 
 def test_nothing_chosen_changes_nothing():
-    nothing = Choice(*[False] * 6)
-    assert torch.equal(augmented(ramps(4), chance(), nothing), ramps(4))
+    assert torch.equal(augmented(ramps(4), chance(), ()), ramps(4))
+
+
+@pytest.mark.parametrize(
+    ("name", "probability"), [("mirror", 0.5), ("contrast", 0.8), ("blur", 0.5), ("noise", 0.5)]
+)
+def test_each_usual_transform_is_applied_as_often_as_stated(name, probability):
+    assert changed(name) == pytest.approx(probability, abs=0.03)
+
+
+def test_a_crop_shows_seventy_to_a_hundred_percent_of_the_area():
+    before = torch.arange(150.0).expand(400, 1, 120, 150).contiguous()  # shows y itself
+    seen = transforms.crop(before, chance())[:, 0, 60]
+    share = ((seen[:, -1] - seen[:, 0]) / 149) ** 2
+    assert share.min() == pytest.approx(0.7, abs=0.02)
+    assert share.max() <= 1
+    assert seen.min() >= 0
+    assert seen[:, 0].std() > 2  # anywhere, not always the middle
+
+
+def test_contrast_stretches_about_the_mean():
+    before = ramps(200)
+    after = transforms.contrast(before, chance())
+    assert torch.allclose(after.mean(dim=(1, 2, 3)), before.mean(dim=(1, 2, 3)), atol=1e-5)
+    gain = after.std(dim=(1, 2, 3)) / before.std(dim=(1, 2, 3))
+    assert 0.6 <= gain.min() < 0.65
+    assert 1.35 < gain.max() <= 1.4
+
+
+def test_a_blur_takes_detail_away_and_keeps_the_mean_of_a_spot():
+    spot = torch.zeros(100, 1, 21, 21)
+    spot[:, :, 10, 10] = 1
+    after = transforms.blur(spot, chance())
+    assert torch.allclose(after.sum(dim=(1, 2, 3)), torch.ones(100), atol=1e-5)
+    assert 0.1 < after[:, 0, 10, 10].min() < 0.3
+
+
+def test_noise_is_of_at_most_a_tenth():
+    level = transforms.noise(torch.zeros(300, 1, 40, 40), chance()).std(dim=(1, 2, 3))
+    assert 0.09 < level.max() < 0.11

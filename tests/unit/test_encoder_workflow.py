@@ -10,9 +10,11 @@ import pytest
 pytest.importorskip("torch")
 
 from deepbrainprint.errors import BadStudy
+from deepbrainprint.records import Contrast
 from deepbrainprint.workflow.anatomies import Source, brain_of, painted, sources
 from deepbrainprint.workflow.evidence import joined, pair_scores
-from deepbrainprint.workflow.known_people import KnownScan, genuine_pairs, known_scans
+from deepbrainprint.workflow.known.manifest import ListedScan
+from deepbrainprint.workflow.known.people import KnownPeople, genuine_pairs
 from deepbrainprint.workflow.training import parted
 
 
@@ -69,11 +71,15 @@ def test_groups_are_joined_without_pairs_between_them():
 
 
 def test_a_genuine_pair_is_ranked_among_scans_of_others_both_ways():
-    scans = [KnownScan(Path(n), n, s, "T1w") for n, s in (("a", "p"), ("b", "p"), ("c", "q"))]
+    scans = tuple(
+        ListedScan(Path(name), name, subject, "1", Contrast.T1W)
+        for name, subject in (("a", "p"), ("b", "p"), ("c", "q"))
+    )
     vectors = np.array([[1, 0], [0.6, 0.8], [0, 1]], dtype=np.float32)
-    (pair,) = genuine_pairs(scans, vectors, np.array([0, 0, 1]))
+    known = KnownPeople(scans, (), np.array([0, 0, 1]), Path())
+    (pair,) = genuine_pairs(known, vectors)
     assert (pair["similarity"], pair["rank"], pair["rank_back"]) == (0.6, 1, 2)
 
 
 def test_a_folder_without_a_manifest_has_no_known_people(tmp_path):
-    assert known_scans(tmp_path) == []
+    assert KnownPeople.of(tmp_path, tmp_path).scans == ()

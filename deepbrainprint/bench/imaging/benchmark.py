@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +25,7 @@ from deepbrainprint.bench.imaging.faults import broken
 from deepbrainprint.bench.imaging.findings import Finding
 from deepbrainprint.bench.imaging.workload import PARTS, SEED, SIZES
 from deepbrainprint.bench.machine import machine
+from deepbrainprint.bench.source import commit
 from deepbrainprint.errors import BadStudy
 
 _LIBRARIES = ("numpy", "scipy", "nibabel", "SimpleITK", "torch", "deepbet", "nilearn")
@@ -61,7 +61,7 @@ def bench_imaging(plan: Plan, say: Say) -> dict[str, Any]:
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(plan.data),
         "versions": _versions(),
-        "commit": _commit(),
+        "commit": commit(),
         "method": {"size": plan.size, "seed": SEED, "fault": plan.fault or None}
         | asdict(SIZES[plan.size]),
         "lacking": lacking,
@@ -120,18 +120,3 @@ def _measured(part: str, plan: Plan, collection: Collection, say: Say) -> Findin
 def _versions() -> dict[str, str]:
     ours = {name: importlib.metadata.version(name) for name in ("deepbrainprint", *_LIBRARIES)}
     return ours | others.versions()
-
-
-def _commit() -> dict[str, Any] | None:
-    """What the source is at; None where it is not a checkout."""
-    home = Path(__file__).parent
-    try:
-        commit, changed = (
-            subprocess.run(
-                ["git", *words], cwd=home, capture_output=True, text=True, check=True
-            ).stdout.strip()
-            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "."))
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return {"id": commit, "changed": bool(changed)}

@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from deepbrainprint.imaging import pictures
 from deepbrainprint.linkage.evaluation import Floats
 from deepbrainprint.records import ByteArray
-from deepbrainprint.workflow.evaluating.manifest import ListedScan
-from deepbrainprint.workflow.evaluating.methods import Measured
+from deepbrainprint.workflow.evaluating.measuring import Measured
 from deepbrainprint.workflow.evaluating.results import Case, hardest, pairs_of
+from deepbrainprint.workflow.evaluating.saliency import EDGE_MM, PAIRS, drawn
+from deepbrainprint.workflow.known.manifest import ListedScan
 
 TEMPLATE = Path(__file__).with_name("report.html")
 COLUMNS = {
@@ -36,6 +37,7 @@ def page(
     document: Mapping[str, Any],
     measured: Mapping[str, Measured],
     scans: Sequence[ListedScan],
+    salient: Mapping[str, Floats],
     brain_of: BrainOf,
 ) -> str:
     """Return the report of an evaluation as HTML."""
@@ -46,6 +48,7 @@ def page(
         refused=_refused(document["refused"]),
         methods="".join(
             _method(name, document["methods"][name], one, scans, brain_of)
+            + _saliency(salient.get(name))
             for name, one in measured.items()
         ),
         made=f"{document['made_by']}, preprocessing {document['preprocessing_version']}.",
@@ -97,6 +100,17 @@ def _method(
         f"<section><h3>Pairs of one person and of two</h3>{_histogram(lead, scans)}</section>"
         f"<section><h3>Hardest cases</h3>{_cases(hardest(lead, scans), scans, brain_of)}</section>"
     )
+
+
+def _saliency(lost: Floats | None) -> str:
+    if lost is None:
+        return ""
+    picture = _picture(drawn(lost), "where the score comes from")
+    words = (
+        "How much of the score of two scans of one person is lost when a cube of "
+        f"{EDGE_MM} mm of one of them is made uniform; mean over {PAIRS} people at most."
+    )
+    return f"<section><h3>Where the score comes from</h3>{picture}<p>{words}</p></section>"
 
 
 def _interval(figure: Mapping[str, float]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,13 @@ import numpy as np
 from deepbrainprint.linkage import evaluation
 from deepbrainprint.linkage.density import threshold
 from deepbrainprint.linkage.evaluation import STANDARD, Floats, Mask, Searches, Whole
-from deepbrainprint.workflow.evaluating.manifest import ListedScan
-from deepbrainprint.workflow.evaluating.methods import Measured
+from deepbrainprint.workflow.evaluating.measuring import Measured
+from deepbrainprint.workflow.known.manifest import ListedScan, people_of
 
 FPIR = 0.01
 FEWEST = 2  # people in a group that is worth a line
 HARDEST = 6  # cases of each method
+YEARS = (0.0, 1.0, 5.0, np.inf)  # edges of how long apart two scans are
 
 
 @dataclass(frozen=True)
@@ -30,34 +31,60 @@ class Case:
     words: str
 
 
-def people_of(scans: Sequence[ListedScan]) -> Whole:
-    """Return a number for each scan's person; subjects of two datasets are two people."""
-    names = [f"{scan.dataset}\n{scan.subject}" for scan in scans]
-    numbers: Whole = np.unique(names, return_inverse=True)[1].astype(np.int64)
-    return numbers
+@dataclass(frozen=True)
+class Group:
+    """Searches that are measured by themselves: whose, among which, and which mates they seek."""
+
+    name: str
+    probes: Mask | None = None  # (N,); None: all
+    held: Mask | None = None
+    pairs: Mask | None = None  # (N, N)
+
+    def searches(self, matrix: Floats, people: Whole) -> Searches:
+        """Return these searches by one method's scores (N, N)."""
+        return Searches.among(matrix, people, self.probes, self.held, self.pairs)
 
 
-def groups(scans: Sequence[ListedScan]) -> Iterator[tuple[str, Mask, Mask]]:
-    """Yield a name, the probes and the gallery of each group that is measured by itself."""
-    everyone = np.ones(len(scans), dtype=bool)
-    yield "all", everyone, everyone
+def groups(scans: Sequence[ListedScan]) -> Iterator[Group]:
+    """Yield every group that is measured by itself."""
+    yield Group("all")
     contrasts = np.array([scan.contrast.value for scan in scans])
     for probe, held in product(dict.fromkeys(contrasts.tolist()), repeat=2):
-        yield f"{probe} → {held}", contrasts == probe, contrasts == held
+        yield Group(f"{probe} → {held}", contrasts == probe, contrasts == held)
     datasets = np.array([scan.dataset for scan in scans])
     if len(set(datasets.tolist())) > 1:
         for name in dict.fromkeys(datasets.tolist()):
-            yield f"dataset {name or 'unnamed'}", datasets == name, everyone
+            yield Group(f"dataset {name or 'unnamed'}", datasets == name)
+    yield from _by_scanner(scans)
+    yield from _by_years(scans)
+
+
+def _by_scanner(scans: Sequence[ListedScan]) -> Iterator[Group]:
+    """Same and other scanner, where the manifest names them."""
+    scanners = np.array([scan.scanner for scan in scans])
+    if len(set(scanners.tolist())) > 1:
+        named = scanners != ""
+        both = named[:, None] & named[None, :]
+        alike = scanners[:, None] == scanners[None, :]
+        yield Group("same scanner", pairs=both & alike)
+        yield Group("another scanner", pairs=both & ~alike)
+
+
+def _by_years(scans: Sequence[ListedScan]) -> Iterator[Group]:
+    """How long apart two scans are, where the manifest says when they were made."""
+    years = np.array([np.nan if scan.years is None else scan.years for scan in scans])
+    apart = np.abs(years[:, None] - years[None, :])
+    if np.nanmax(apart, initial=0.0) > 0:
+        for low, high in pairwise(YEARS):
+            words = f"{low:g} to {high:g} years apart" if high < np.inf else f"over {low:g} years"
+            yield Group(words, pairs=(apart >= low) & (apart < high))
 
 
 def method_results(measured: Measured, scans: Sequence[ListedScan]) -> dict[str, Any]:
     """Everything about one method, as JSON takes it."""
     people = people_of(scans)
     lead = measured.matrices[measured.lead]
-    lines = [
-        _figures(name, Searches.among(lead, people, probes, held))
-        for name, probes, held in groups(scans)
-    ]
+    lines = [_figures(group.name, group.searches(lead, people)) for group in groups(scans)]
     return {
         "version": measured.version,
         "score": measured.lead,
@@ -121,6 +148,13 @@ def pairs_of(matrix: Floats, scans: Sequence[ListedScan]) -> tuple[Floats, Float
     same = people[first] == people[second]
     values = matrix[first, second]
     return values[same], values[~same]
+
+
+def genuine_pairs(scans: Sequence[ListedScan], most: int) -> list[tuple[int, int]]:
+    """Return a pair of scans of each of the first `most` people who have two."""
+    people = people_of(scans)
+    found = [np.flatnonzero(people == person)[:2] for person in np.unique(people)]
+    return [(int(pair[0]), int(pair[1])) for pair in found if len(pair) == 2][:most]
 
 
 def hardest(matrix: Floats, scans: Sequence[ListedScan]) -> list[Case]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from deepbrainprint.errors import BadStudy
 from deepbrainprint.records import Contrast
@@ -25,6 +28,7 @@ class ListedScan:
     contrast: Contrast
     dataset: str = ""
     scanner: str = ""
+    years: float | None = None  # since the first session
 
 
 def read_manifest(manifest: Path) -> list[ListedScan]:
@@ -58,6 +62,13 @@ def read_manifest(manifest: Path) -> list[ListedScan]:
     return found
 
 
+def people_of(scans: Sequence[ListedScan]) -> npt.NDArray[np.int64]:
+    """Return a number for each scan's person; subjects of two datasets are two people."""
+    names = [f"{scan.dataset}\n{scan.subject}" for scan in scans]
+    numbers: npt.NDArray[np.int64] = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    return numbers
+
+
 def _scan(line: Mapping[str, str | None], folder: Path) -> ListedScan:
     values = {name: (value or "").strip() for name, value in line.items() if name}
     for name in ("path", "subject"):
@@ -74,7 +85,15 @@ def _scan(line: Mapping[str, str | None], folder: Path) -> ListedScan:
         _contrast(values["contrast"]),
         values.get("dataset", ""),
         values.get("scanner", ""),
+        _years(values.get("years", "")),
     )
+
+
+def _years(word: str) -> float | None:
+    try:
+        return float(word) if word else None
+    except ValueError:
+        raise ValueError(f"{word} is no number of years") from None
 
 
 def _contrast(word: str) -> Contrast:

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from deepbrainprint.errors import BadStudy
-from deepbrainprint.imaging import PREPROCESSING_VERSION, brain, convert, series, volume
+from deepbrainprint.imaging import PREPROCESSING_VERSION, brain, convert, series, strip, volume
 from deepbrainprint.records import ByteArray, Contrast, Volume
-from deepbrainprint.workflow.evaluating.manifest import ListedScan
+from deepbrainprint.workflow.known.manifest import ListedScan
 
 CHUNK = 1 << 20  # bytes
 
@@ -42,17 +42,23 @@ class Kept:
 
 
 def prepare(
-    scans: Sequence[ListedScan], cache: Path, *, workers: int, progress: Progress
+    scans: Sequence[ListedScan],
+    cache: Path,
+    *,
+    workers: int,
+    progress: Progress,
+    synthstrip: Path | None = None,
 ) -> list[Kept]:
     """Align every scan, in the order of `scans`; what `cache` holds is not made again.
 
-    A kill loses what was being made and nothing else.
+    A kill loses what was being made and nothing else. `synthstrip` names the weights of a site that
+    strips with it.
     """
     cache.mkdir(parents=True, exist_ok=True)
     found: dict[int, Kept] = {}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         jobs = {
-            pool.submit(prepared, scan.path, scan.contrast, cache): place
+            pool.submit(prepared, scan.path, scan.contrast, cache, synthstrip): place
             for place, scan in enumerate(scans)
         }
         for job in as_completed(jobs):
@@ -61,9 +67,9 @@ def prepare(
     return [found[place] for place in range(len(scans))]
 
 
-def prepared(path: Path, contrast: Contrast, cache: Path) -> Kept:
+def prepared(path: Path, contrast: Contrast, cache: Path, synthstrip: Path | None = None) -> Kept:
     """Align one scan, or read what was made of it before."""
-    digest = digest_of(path, contrast)
+    digest = digest_of(path, contrast, synthstrip)
     note = cache / f"{digest}.json"
     if note.is_file():
         held = json.loads(note.read_text())
@@ -72,7 +78,7 @@ def prepared(path: Path, contrast: Contrast, cache: Path) -> Kept:
     refusal = ""
     reasons: tuple[str, ...] = ()
     try:
-        examined = brain.examine(_opened(path, contrast))
+        examined = brain.examine(_opened(path, contrast), strip.chosen(synthstrip))
         alignment, reasons = examined.require(), examined.reasons
         _put(cache / f"{digest}.npz", alignment.brain)
     except BadStudy as error:
@@ -91,10 +97,11 @@ def _put(path: Path, aligned: ByteArray) -> None:
     part.replace(path)
 
 
-def digest_of(path: Path, contrast: Contrast) -> str:
+def digest_of(path: Path, contrast: Contrast, synthstrip: Path | None = None) -> str:
     """Return the start of a SHA-256 of all bytes that the result depends on."""
     total = hashlib.sha256(f"{PREPROCESSING_VERSION} {contrast}".encode())
-    for member in _members(path):
+    weights = [synthstrip] if synthstrip else []
+    for member in [*_members(path), *weights]:
         with member.open("rb") as file:
             while part := file.read(CHUNK):
                 total.update(part)

@@ -1,0 +1,1 @@
+"""Scans whose person is known: listed in a manifest, aligned as in service, kept by digest."""
