@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+
+CORES = 2  # that a benchmark may use, so that machines compare
 
 
 def machine(folder: Path) -> dict[str, object]:
@@ -53,3 +57,14 @@ def _system() -> str:
 
 def _lines(path: Path) -> list[str]:
     return path.read_text("utf-8", "replace").splitlines() if path.exists() else []
+
+
+@contextmanager
+def two_cores() -> Iterator[None]:
+    """Let this process and those it starts run on two cores only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:CORES])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -69,6 +69,7 @@ def _save_weights(network: EncoderNetwork, path: Path, *, half: bool) -> None:
             for name, tensor in held.items()
         }
     save_file(held, path)
+    path.chmod(0o644)  # the library leaves it to its owner alone; services run as others
 
 
 def _trace(network: EncoderNetwork, example: ByteArray, path: Path) -> None:

@@ -29,7 +29,7 @@ from deepbrainprint.records import GRID_SHAPE, AffineArray, FloatArray, MaskArra
 
 SHAPE = GRID_SHAPE
 ORIGIN = (-91, -126, -72)  # RAS mm of the centre of voxel (0, 0, 0)
-FILE = Path("datasets", "data", "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz")
+FOLDER = Path("datasets", "data")
 BLOCK = 4  # mm: scale at which a scan is held against the template, below it people differ
 BRAIN_THRESHOLD = 0.2  # of the largest value, as nilearn's own brain mask
 
@@ -48,12 +48,22 @@ def reference() -> Volume:
     nilearn's copy lies on 197×233×189 voxels with whole-millimetre centres, so the grid is cut
     out of it without interpolation.
     """
-    image: Any = nib.load(_packaged_file())
-    corner = np.asarray(ORIGIN) - image.affine[:3, 3].astype(int)
-    box = tuple(slice(c, c + n) for c, n in zip(corner, SHAPE, strict=True))
-    data = np.ascontiguousarray(image.dataobj[box], dtype=np.float32)
+    data = _packaged("t1")
     data.setflags(write=False)
     return Volume(data, affine())
+
+
+def tissue_share(name: str) -> FloatArray:
+    """Return the share of grey (`gm`) or white (`wm`) matter, 0…1, (182, 218, 182)."""
+    return _packaged(name) / np.float32(255)
+
+
+def _packaged(name: str) -> FloatArray:
+    image: Any = nib.load(_packaged_file(name))
+    corner = np.asarray(ORIGIN) - image.affine[:3, 3].astype(int)
+    box = tuple(slice(c, c + n) for c, n in zip(corner, SHAPE, strict=True))
+    data: FloatArray = np.ascontiguousarray(image.dataobj[box], dtype=np.float32)
+    return data
 
 
 @functools.cache
@@ -71,10 +81,11 @@ def blocks(data: npt.NDArray[Any]) -> FloatArray:
     return averaged(data[:x, :y, :z], (BLOCK, BLOCK, BLOCK))
 
 
-def _packaged_file() -> Path:
+def _packaged_file(name: str) -> Path:
     # found without importing nilearn, whose import takes longer than reading the file
     spec = importlib.util.find_spec("nilearn")
-    path = Path(spec.origin).parent / FILE if spec and spec.origin else FILE
+    file = FOLDER / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
+    path = Path(spec.origin).parent / file if spec and spec.origin else file
     if not path.is_file():
         raise Misconfigured(
             "nilearn's MNI152 template is missing: run pip install 'deepbrainprint[pipeline]'",

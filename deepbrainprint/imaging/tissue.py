@@ -11,16 +11,12 @@ differ). The same brain gives the same shares, bit for bit.
 from __future__ import annotations
 
 import functools
-import importlib.util
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from deepbrainprint.errors import BadStudy, Misconfigured
+from deepbrainprint.errors import BadStudy
 from deepbrainprint.imaging import template
 from deepbrainprint.imaging.registration import Vector
 from deepbrainprint.records import ByteArray, FloatArray, MaskArray
@@ -159,30 +155,10 @@ def _tissue_table(mixture: Mixture) -> FloatArray:
 @functools.cache
 def _priors() -> FloatArray:
     """(3, 182, 218, 182) chance of each tissue, adding up to 1 everywhere; read-only."""
-    grey, white = (_template_map(name) for name in ("gm", "wm"))
+    grey, white = (template.tissue_share(name) for name in ("gm", "wm"))
     fluid = np.maximum(1 - grey - white, 0)
     maps = [ndimage.gaussian_filter(m, PRIOR_BLUR_MM, truncate=3.0) for m in (grey, white, fluid)]
     priors = np.stack(maps) + np.float32(LEAST_PRIOR)
     priors /= priors.sum(axis=0)
     priors.setflags(write=False)
     return priors
-
-
-def _template_map(name: str) -> FloatArray:
-    """The template's share of one tissue, `gm` or `wm`, 0…1, on the grid."""
-    image: Any = nib.load(_packaged_file(name))
-    corner = np.asarray(template.ORIGIN) - image.affine[:3, 3].astype(int)
-    box = tuple(slice(c, c + n) for c, n in zip(corner, template.SHAPE, strict=True))
-    return np.asarray(image.dataobj[box], dtype=np.float32) / np.float32(255)
-
-
-def _packaged_file(name: str) -> Path:
-    spec = importlib.util.find_spec("nilearn")
-    file = template.FILE.with_name(template.FILE.name.replace("_t1_", f"_{name}_"))
-    path = Path(spec.origin).parent / file if spec and spec.origin else file
-    if not path.is_file():
-        raise Misconfigured(
-            "nilearn's tissue maps are missing: run pip install 'deepbrainprint[pipeline]'",
-            code="missing_template",
-        )
-    return path

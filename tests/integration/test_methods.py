@@ -106,3 +106,31 @@ def test_an_unknown_method_names_the_known_ones(tmp_path, command):
     outcome = CliRunner().invoke(app, [command, *paths, "--method", "palmistry"])
     assert outcome.exception.code == "unknown_method"
     assert "encoder, deepbrainprint, brain-id, anatcl, similarity" in str(outcome.exception)
+
+
+@pytest.mark.slow
+def test_similarity_finds_a_patient_more_alike_than_another(shared_data):
+    first, second, other = (
+        str(shared_data / f"{name}.nii.gz")
+        for name in ("repeat/study1_T1W", "repeat/study2_T1W", "t1w/sub-01_T1w")
+    )
+    likeness = {}
+    for name, path in (("same", second), ("other", other)):
+        words = ["compare", first, path, "--method", "similarity", "--json"]
+        outcome = CliRunner().invoke(app, words)
+        assert outcome.exit_code == 0, outcome.output
+        likeness[name] = json.loads(outcome.stdout)
+    assert likeness["same"]["score"] > likeness["other"]["score"]
+    assert len(likeness["same"]["scores"]) == 11
+    assert "train --recipe similarity" in likeness["same"]["words"]  # none was learned here
+
+
+@pytest.mark.slow
+def test_what_similarity_keeps_of_a_scan_is_written_like_a_fingerprint(shared_data, tmp_path):
+    path, out = shared_data / "t1w" / "sub-01_T1w.nii.gz", tmp_path / "kept.npz"
+    words = ["fingerprint", str(path), "--method", "similarity", "--out", str(out)]
+    outcome = CliRunner().invoke(app, words)
+    assert outcome.exit_code == 0, outcome.output
+    with np.load(out, allow_pickle=False) as kept:
+        assert kept["vectors"].shape == (1, 45 * 54 * 45)
+        assert kept["encoder_versions"].tolist() == ["4 mm"]

@@ -15,6 +15,8 @@ from deepbrainprint.encoder.descriptors import (  # noqa: E402
     region_map,
     squared_distances,
 )
+from deepbrainprint.imaging.template import tissue_share  # noqa: E402
+from deepbrainprint.imaging.tissue import in_cubes  # noqa: E402
 
 CUBES = ((0, 60), (0, 72), (0, 60))
 
@@ -66,8 +68,7 @@ def test_regions_are_mirror_images_and_all_there():
 
 
 def test_every_region_holds_grey_matter_of_the_template():
-    template = pytest.importorskip("deepbrainprint.imaging.tissue")
-    grey = template.in_cubes((template._template_map("gm") * 255).astype(np.uint8), 3.0)
+    grey = in_cubes((tissue_share("gm") * 255).astype(np.uint8), 3.0)
     shares = torch.zeros(1, 3, 60, 60, 72)
     shares[0, 0] = torch.from_numpy(grey).permute(2, 0, 1) / 255
     volumes = describe(shares, region_map(CUBES, 3.0), 3.0)[0, :, 0]

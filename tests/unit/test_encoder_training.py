@@ -13,9 +13,10 @@ from deepbrainprint.encoder import training, two_branches  # noqa: E402
 from deepbrainprint.encoder.anatomy import from_brain  # noqa: E402
 from deepbrainprint.encoder.checkpoint import Progress  # noqa: E402
 from deepbrainprint.encoder.curves import plot_curves, read_metrics  # noqa: E402
-from deepbrainprint.encoder.recipe import BRAIN, PlaneRecipe  # noqa: E402
+from deepbrainprint.encoder.recipe import BRAIN, PlaneRecipe, named_recipe  # noqa: E402
 from deepbrainprint.encoder.retrieval import pair_accuracy  # noqa: E402
 from deepbrainprint.encoder.whitening import evening  # noqa: E402
+from deepbrainprint.errors import Misconfigured  # noqa: E402
 
 pytestmark = pytest.mark.slow  # together more than the fast tests may take
 
@@ -140,3 +141,31 @@ def test_pair_accuracy_counts_both_directions():
     first, second = np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)[[0, 0, 2]]
     assert pair_accuracy(first, first) == 1.0
     assert pair_accuracy(first, second) == pytest.approx((2 / 3 + 2 / 3) / 2)
+
+
+def test_a_step_whose_gradients_are_no_numbers_is_left_out(anatomies, tmp_path, monkeypatch):
+    monkeypatch.setattr(two_branches, "CHECK_PEOPLE", 4)
+    objective = two_branches.TwoBranches(RECIPE, anatomies, anatomies)
+    right = objective.loss
+
+    def spoilt(batch):
+        loss, figures = right(batch)
+        return (loss * torch.nan if len(seen) == 1 else loss), figures
+
+    seen = []
+    monkeypatch.setattr(objective, "loss", spoilt)
+    training.fit(objective, RECIPE, tmp_path, lambda *at: seen.append(at[2].get("skipped", 0)))
+    assert seen == [0, 1, 0, 0]
+    assert all(p.isfinite().all() for p in objective.learner.parameters())
+
+
+def test_deepbrainprint_has_no_published_weights_to_adopt(anatomies, tmp_path, monkeypatch):
+    monkeypatch.setattr(two_branches, "CHECK_PEOPLE", 4)
+    with pytest.raises(Misconfigured, match="released no weights"):
+        two_branches.TwoBranches(RECIPE, anatomies, anatomies).adopt(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("name", ["brain-id", "anatcl"])
+def test_released_sizes_are_those_of_the_papers(name):
+    released = named_recipe(name).released()
+    assert (released.width, released.step_mm) == (64, {"brain-id": 1, "anatcl": 1.5}[name])

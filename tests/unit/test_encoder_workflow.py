@@ -9,13 +9,15 @@ import pytest
 
 pytest.importorskip("torch")
 
-from deepbrainprint.errors import BadStudy
+from deepbrainprint.encoder.model_card import write_model_card
+from deepbrainprint.encoder.recipe import named_recipe
+from deepbrainprint.errors import BadStudy, Misconfigured
 from deepbrainprint.records import Contrast
 from deepbrainprint.workflow.anatomies import Source, brain_of, painted, sources
 from deepbrainprint.workflow.evidence import joined, pair_scores
 from deepbrainprint.workflow.known.manifest import ListedScan
 from deepbrainprint.workflow.known.people import KnownPeople, genuine_pairs
-from deepbrainprint.workflow.training import parted
+from deepbrainprint.workflow.training import _claim, parted
 
 
 def _source(kind, number):
@@ -83,3 +85,42 @@ def test_a_genuine_pair_is_ranked_among_scans_of_others_both_ways():
 
 def test_a_folder_without_a_manifest_has_no_known_people(tmp_path):
     assert KnownPeople.of(tmp_path, tmp_path).scans == ()
+
+
+def test_a_run_goes_on_only_with_the_recipe_that_it_was_begun_with(tmp_path):
+    _claim(tmp_path, named_recipe("deepbrainprint"))
+    _claim(tmp_path, named_recipe("deepbrainprint"))
+    with pytest.raises(Misconfigured, match="holds a run of another recipe"):
+        _claim(tmp_path, named_recipe("deepbrainprint", seed=2))
+
+
+CARD = {
+    "version": "brain-id-12345678",
+    "method": "brain-id",
+    "recipe": {"name": "brain-id", "steps": 3},
+    "graph": {"precision": "fp16", "size_bytes": 2_600_000, "parity": 0.99999},
+    "data": [{"name": "t1w/a", "sha256": "ab" * 32, "role": "held out"}],
+    "training": {"steps": 3, "hours": 0.5, "cpu_cores": 2, "machine": "x86_64",
+                 "framework": "torch"},
+    "results": {
+        "generated": {"people": 360, "gallery_people": 60, "same_contrast_rank1": 0.5,
+                      "cross_contrast_rank1": 0.25},
+        "real_pairs": [{"first": "a", "second": "b", "similarity": 0.5, "rank": 1,
+                        "rank_back": 3}],
+    },
+}  # fmt: skip
+
+
+def test_a_model_card_says_what_was_learned_from_how_long_and_what_came_of_it(tmp_path):
+    text = write_model_card(tmp_path, CARD).read_text()
+    for words in (
+        "# brain-id-12345678", "Not a medical device", "arXiv 2311.16914", "| t1w/a | held out |",
+        "3 steps in 30 minutes", "50.0 % of searches in one contrast and 25.0 % across",
+        "| a | b | 0.500 | 1 / 3 |",
+    ):  # fmt: skip
+        assert words in text
+
+
+def test_a_card_of_adopted_weights_says_that_nothing_was_trained(tmp_path):
+    card = CARD | {"training": {"framework": "torch", "weights": "of the paper's authors"}}
+    assert "Nothing was trained" in write_model_card(tmp_path, card).read_text()

@@ -19,7 +19,7 @@ THERE = 0.3  # a voxel holds a tissue when this much more of it than of the othe
 @pytest.fixture(scope="module")
 def truth():
     """Tissues (3, 182, 218, 182) of somebody who is not quite the template: swollen and moved."""
-    grey, white = (tissue._template_map(name) for name in ("gm", "wm"))
+    grey, white = (template.tissue_share(name) for name in ("gm", "wm"))
     most = np.argmax([grey, white, np.maximum(1 - grey - white, 0)], axis=0)
     shares = (most == np.arange(3)[:, None, None, None]) * template.mask().astype(np.float32)
     matrix, moved = np.diag([1.03, 0.98, 1.02]), np.array([-2.0, 3.0, 1.0])

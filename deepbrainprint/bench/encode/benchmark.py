@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +15,8 @@ from typing import Any
 from deepbrainprint.bench.encode import figures
 from deepbrainprint.bench.encode.measuring import Measured, measure
 from deepbrainprint.bench.encode.networks import chosen_folders, prepared
-from deepbrainprint.bench.encode.workload import CORES, SEED, SIZES
-from deepbrainprint.bench.machine import machine
+from deepbrainprint.bench.encode.workload import SEED, SIZES
+from deepbrainprint.bench.machine import CORES, machine, two_cores
 from deepbrainprint.bench.meter import Meter, await_quiet
 from deepbrainprint.bench.source import commit
 from deepbrainprint.encoder.runtime_torch import gpu_name
@@ -48,7 +48,7 @@ def bench_encode(plan: Plan, say: Say) -> dict[str, Any]:
     }
     found: list[Measured] = []
     interrupted = False
-    with Meter({"bench": os.getpid()}) as meter, on_two_cores():
+    with Meter({"bench": os.getpid()}) as meter, two_cores():
         try:
             _run(plan, say, found)
         except KeyboardInterrupt:
@@ -83,17 +83,6 @@ def told(found: Sequence[Measured]) -> dict[str, Any]:
         "openings": [row for each in found for row in figures.openings(each)],
         "parity": [row for each in found for row in figures.parities(each)],
     }
-
-
-@contextmanager
-def on_two_cores() -> Iterator[None]:
-    """Let this process and those it starts run on two cores only."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(before)[:CORES])
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def _versions() -> dict[str, str]:

@@ -31,7 +31,6 @@ SIZES = {
     ),
 }  # fmt: skip
 SEED = 20261122
-CORES = 2
 MS_PER_SLICE, LOAD_SECONDS = 12.0, 0.3
 GPU_MS, GPU_SLICES_PER_SECOND = 0.3, 50_000.0
 EXACT = 0.9999  # least cosine in fp32; in fewer bits it is `encoder.quantise.PARITY`

@@ -13,8 +13,8 @@ from deepbrainprint.bench.imaging import displacement, others, repeatability
 from deepbrainprint.bench.imaging.collection import Collection, outline
 from deepbrainprint.bench.imaging.findings import Figures, Finding, column, spread
 from deepbrainprint.bench.imaging.repeatability import Visit, correlation
-from deepbrainprint.bench.imaging.speed import two_cores
 from deepbrainprint.bench.imaging.workload import Workload
+from deepbrainprint.bench.machine import two_cores
 from deepbrainprint.imaging import alignment, template
 from deepbrainprint.imaging.resampling import resampled
 from deepbrainprint.records import AffineArray

@@ -18,11 +18,11 @@ from deepbrainprint.bench.imaging import heads
 from deepbrainprint.bench.imaging.collection import Collection
 from deepbrainprint.bench.imaging.findings import Figures, Finding, Goal, at_least, at_most
 from deepbrainprint.bench.imaging.workload import Workload
+from deepbrainprint.bench.machine import CORES, two_cores
 from deepbrainprint.errors import TryAgain
 from deepbrainprint.imaging import volume
 from deepbrainprint.records import Contrast
 
-CORES = 2
 BUSY = 0.5  # processes that ran or waited in the last minute
 WARM_S, COLD_S, MOST_MB, LEAST_PER_HOUR = 4.0, 6.0, 1500.0, 1200.0
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -50,17 +50,6 @@ def measure(collection: Collection, load: Workload, say: Say) -> Finding:
         say(f"two workers: {batch['studies_per_hour']:.0f} studies/hour")
     figures = {"load_before": load_before, "single": single, "batch": batch}
     return Finding("speed", figures, tuple(_goals(single, batch)))
-
-
-@contextmanager
-def two_cores() -> Iterator[None]:
-    """Let this process and those it starts run on two cores only."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(before)[:CORES])
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def _inputs(collection: Collection, folder: Path) -> dict[str, Path]:

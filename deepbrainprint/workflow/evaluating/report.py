@@ -162,7 +162,7 @@ def _cases(cases: Sequence[Case], scans: Sequence[ListedScan], brain_of: BrainOf
                 f"<figure>{_picture(path.read_bytes(), names)}<figcaption>{words}</figcaption>"
                 "</figure>"
             )
-    return "".join(parts)
+    return f'<div class="cases">{"".join(parts)}</div>'
 
 
 def _named(scan: ListedScan) -> str:

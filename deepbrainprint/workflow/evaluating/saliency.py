@@ -61,7 +61,7 @@ def cubes(brain: ByteArray) -> Iterator[tuple[tuple[int, int, int], Cube]]:
 
 
 def drawn(lost: Floats) -> bytes:
-    """Return a PNG of a map over the template in three planes; left is left, red is most."""
+    """Return a PNG of a map over the template in three planes; the patient's left is right."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     back, fine = template.reference().data, _smooth(lost)
     most = max(float(np.abs(fine).max()), 1e-9)
@@ -71,6 +71,8 @@ def drawn(lost: Floats) -> bytes:
         shown = np.ma.masked_where(below <= 0, over)
         image = axes.imshow(shown, cmap="RdBu_r", origin="lower", alpha=0.6, vmin=-most, vmax=most)
         axes.set(title=words, xticks=[], yticks=[])
+        if axis > 0:
+            axes.invert_xaxis()  # as radiologists look at it, and all other pictures here
     figure.colorbar(image, ax=figure.axes, shrink=0.8, label="share of the score lost")
     held = io.BytesIO()
     figure.savefig(held, dpi=100, format="png")
