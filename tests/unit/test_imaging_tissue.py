@@ -9,7 +9,7 @@ from scipy import ndimage
 pytest.importorskip("nilearn")
 
 from deepbrainprint.errors import BadStudy
-from deepbrainprint.imaging import template, tissue
+from deepbrainprint.imaging import template
 from deepbrainprint.imaging.tissue import FLUID, GREY, WHITE, grey_map, in_cubes, tissue_shares
 
 CONTRASTS = {"T1w": (125, 200, 40), "T2w": (140, 100, 230), "FLAIR": (200, 165, 45)}
