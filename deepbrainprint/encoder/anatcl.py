@@ -154,6 +154,10 @@ class AnatClObjective:
             "held_out_anatomy_correlation": correlation(apart, 1 - anatomy),
         }
 
+    def results(self) -> dict[str, float]:
+        """How distances follow age and anatomy, and the loss, on held-out people."""
+        return self.check()
+
     def adopt(self, weights: Path) -> None:
         """Put the authors' released weights in; Misconfigured when they do not fit."""
         cast("AnatClBackbone", self.network.backbone).encoder = load_authors(weights)

@@ -31,7 +31,7 @@ from deepbrainprint.encoder.mild_to_severe import (
 from deepbrainprint.encoder.network import EncoderNetwork
 from deepbrainprint.encoder.recipe import BrainIdRecipe
 from deepbrainprint.encoder.retrieval import pair_accuracy
-from deepbrainprint.encoder.robustness import ssim
+from deepbrainprint.encoder.robustness import robustness, ssim
 from deepbrainprint.encoder.synthesis import Draw, Rules, _affines
 from deepbrainprint.encoder.unet import load_authors
 
@@ -66,6 +66,7 @@ class BrainIdObjective:
         torch.manual_seed(recipe.seed)
         self._recipe, self._device, self._lattice = recipe, device, Lattice(recipe.step_mm)
         self._anatomies = [smoothed(anatomy, self._lattice) for anatomy in anatomies]
+        self._held_out = held_out
         self.network = EncoderNetwork(recipe).to(device)
         self.learner: nn.Module = self.network
         self.backbone = cast("BrainIdBackbone", self.network.backbone)
@@ -136,6 +137,12 @@ class BrainIdObjective:
         vectors = vectors.float()
         vectors = nnf.normalize(vectors - vectors.mean(dim=(0, 1)), dim=-1).cpu()
         return pair_accuracy(vectors[:, 0].numpy(), vectors[:, 1].numpy())
+
+    def results(self) -> dict[str, float]:
+        """How much features change with the scan and from person to person, on held-out people."""
+        generator = torch.Generator().manual_seed(self._recipe.seed)
+        unet, device = self.backbone.unet, self._device
+        return robustness(unet, self._held_out, self._lattice, generator, device)
 
     def adopt(self, weights: Path) -> None:
         """Put the authors' released weights in; Misconfigured when they do not fit the recipe."""

@@ -101,6 +101,10 @@ def _results(results: Mapping[str, Any]) -> str:
         f"{100 * made['same_contrast_rank1']:.1f} % of searches in one contrast and "
         f"{100 * made['cross_contrast_rank1']:.1f} % across contrasts."
     )
+    own = results.get("of_the_method", {})
+    if own:
+        told = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in own.items())
+        words += f" On held-out people: {told}."
     pairs = results["real_pairs"]
     if not pairs:
         return words

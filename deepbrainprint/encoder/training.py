@@ -50,6 +50,9 @@ class Objective(Protocol):
     def check(self) -> dict[str, float]:
         """Return figures on generated people of held-out anatomies."""
 
+    def results(self) -> dict[str, float]:
+        """Return what the paper itself reports of such a network, once it is trained."""
+
     def adopt(self, weights: Path) -> None:
         """Put in the weights of the paper's authors instead of training.
 

@@ -115,6 +115,10 @@ class TwoBranches:
         """Pair accuracy of held-out people."""
         return {"held_out_accuracy": check_accuracy(self.network, self._check)}
 
+    def results(self) -> dict[str, float]:
+        """Nothing of its own: the paper reports retrieval, which is measured for all methods."""
+        return {}
+
     def adopt(self, weights: Path) -> None:
         """Misconfigured: the paper's authors released no weights."""
         raise Misconfigured(

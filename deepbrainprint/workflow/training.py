@@ -79,7 +79,11 @@ def train(
         **described_encoder(exported, recipe, folder),
         "data": [described(s, held_out=s in held) for s in found],
         "training": described_run(metrics),
-        "results": {"generated": generated_results(groups), "real_pairs": pairs},
+        "results": {
+            "generated": generated_results(groups),
+            "real_pairs": pairs,
+            "of_the_method": objective.results(),
+        },
         "calibration": calibrated.to_json(),
     }
     write_card(folder, document)

@@ -251,3 +251,9 @@ def test_shared_protocols_give_everyone_the_same_contrast(objective, anatomies):
         inside = (usual_scan > 0.1) & (inverted > 0.1)
         pair = torch.stack([usual_scan[inside], inverted[inside]])
         assert torch.corrcoef(pair)[0, 1] < -0.3
+
+
+def test_what_the_paper_reports_of_features_is_measured_on_held_out_people(objective):
+    found = objective.results()
+    assert {"intra_subject_ssim", "intra_subject_deformed_l1", "inter_subject_ssim"} <= set(found)
+    assert objective.results() == found

@@ -107,6 +107,7 @@ CARD = {
                       "cross_contrast_rank1": 0.25},
         "real_pairs": [{"first": "a", "second": "b", "similarity": 0.5, "rank": 1,
                         "rank_back": 3}],
+        "of_the_method": {"intra_subject_ssim": 0.9},
     },
 }  # fmt: skip
 
@@ -116,7 +117,7 @@ def test_a_model_card_says_what_was_learned_from_how_long_and_what_came_of_it(tm
     for words in (
         "# brain-id-12345678", "Not a medical device", "arXiv 2311.16914", "| t1w/a | held out |",
         "3 steps in 30 minutes", "50.0 % of searches in one contrast and 25.0 % across",
-        "| a | b | 0.500 | 1 / 3 |",
+        "| a | b | 0.500 | 1 / 3 |", "intra subject ssim 0.900",
     ):  # fmt: skip
         assert words in text
 
