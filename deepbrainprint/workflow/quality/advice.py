@@ -25,6 +25,8 @@ NEXT = {
     "list of series says why each is not usable.",
     "not_a_brain": "Look at the pictures. If they show no brain, nothing has to be done. If they "
     "do, send another series of this visit.",
+    "empty_brain": "Look at the pictures: too little brain is inside the mask to tell tissues "
+    "apart. Send a series that covers the whole brain.",
     "missing_slices": AGAIN,
     "truncated": AGAIN,
     "no_pixels": AGAIN,
