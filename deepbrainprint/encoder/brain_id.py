@@ -32,7 +32,7 @@ from deepbrainprint.encoder.network import EncoderNetwork
 from deepbrainprint.encoder.recipe import BrainIdRecipe
 from deepbrainprint.encoder.retrieval import pair_accuracy
 from deepbrainprint.encoder.robustness import robustness, ssim
-from deepbrainprint.encoder.synthesis import Draw, Rules, _affines
+from deepbrainprint.encoder.synthesis import Draw, Rules, poses
 from deepbrainprint.encoder.unet import load_authors
 
 if TYPE_CHECKING:
@@ -160,17 +160,10 @@ class BrainIdObjective:
         return torch.stack([self._person(anatomy, scans, draw) for anatomy in smooth])
 
     def _person(self, anatomy: Anatomy, scans: int, draw: Draw) -> Tensor:
-        lattice, rules, amount = self._lattice, Rules(), 1 / 3 + 2 / 3 * draw.severity
+        lattice = self._lattice
         deformation = draw_deformation(lattice, draw.generator, ALIGNED)
-        poses = _affines(
-            scans,
-            draw.generator,
-            shift=rules.shift_mm * amount,
-            turn=rules.turn_degrees * amount,
-            scale=rules.scale * amount,
-        )
         seen = []
-        for scan, pose in enumerate(poses):
+        for scan, pose in enumerate(poses(scans, Rules(), draw)):
             tissue = tissue_of(anatomy, deformation.places(lattice, pose).to(self._device))
             curve = draw.protocols[scan] if draw.protocols is not None else None
             look = Look(replace(between(draw.severity), bag=0.0), curve=curve)

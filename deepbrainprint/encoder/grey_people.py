@@ -22,10 +22,11 @@ from deepbrainprint.encoder.synthesis import (
     PERSON_MM,
     SCAN_MM,
     Draw,
-    _affines,
-    _runs,
-    _sample,
-    _transform,
+    affines,
+    poses,
+    sample,
+    siblings,
+    transform,
 )
 from deepbrainprint.encoder.tissue_base import EXPOSED, FLUID, GREY, TissueBase, tissue_base
 
@@ -90,7 +91,7 @@ class GreyScanner:
 
     def people(self, anatomies: list[Anatomy], generator: torch.Generator) -> list[People]:
         """One new person for each entry of `anatomies`; neighbours of one anatomy together."""
-        return [self._born(anatomy, n, generator) for anatomy, n in _runs(anatomies)]
+        return [self._born(anatomy, n, generator) for anatomy, n in siblings(anatomies)]
 
     def _born(self, anatomy: Anatomy, count: int, generator: torch.Generator) -> People:
         shape = PERSON_MM[0][1] * self._smooth(count, generator)
@@ -98,7 +99,7 @@ class GreyScanner:
         peers = torch.randn(2, count, generator=generator)
         return People(
             base=self._base(anatomy),
-            own=_affines(count, generator, shift=2.0, turn=2.0, scale=0.03),
+            own=affines(count, generator, shift=2.0, turn=2.0, scale=0.03),
             shape=shape + PERSON_MM[1][1] * self._fine.noise(count, 3, generator),
             mirrored=torch.rand(count, generator=generator) < 0.5,
             ages=ages,
@@ -125,26 +126,19 @@ class GreyScanner:
 
     def _laid(self, count: int, draw: Draw) -> Tensor:
         """Where the control points of each scan lie for want of perfect alignment."""
-        rules, amount = self.rules, 1 / 3 + 2 / 3 * draw.severity
-        pose = _affines(
-            count,
-            draw.generator,
-            shift=rules.shift_mm * amount,
-            turn=rules.turn_degrees * amount,
-            scale=rules.scale * amount,
-        )
-        wobble = SCAN_MM * amount * self._smooth(count, draw.generator)
-        return _transform(self._fine.positions, pose) + wobble
+        pose = poses(count, self.rules, draw)
+        wobble = SCAN_MM * draw.looseness * self._smooth(count, draw.generator)
+        return transform(self._fine.positions, pose) + wobble
 
     def _tissues(self, people: People, laid: Tensor) -> Tensor:
         """(4, N, Z, X, Y) channels as `TissueBase.maps`, at the age of each."""
-        control = _transform(laid, people.own) + people.shape
+        control = transform(laid, people.own) + people.shape
         mirrored = people.mirrored[:, None, None, None]
         control[..., 0] = torch.where(mirrored, GRID_MM[0] - 1 - control[..., 0], control[..., 0])
         place = self._fine.evaluate(control)  # (N, Z, X, Y, 3)
-        towards = _sample(people.base.pull.float(), place).movedim(0, -1)
+        towards = sample(people.base.pull.float(), place).movedim(0, -1)
         place = place + people.walls[:, None, None, None, None] * towards
-        tissues = _sample(people.base.maps.float(), place)
+        tissues = sample(people.base.maps.float(), place)
         lost = people.thinning[:, None, None, None].clamp(-0.2, 1) * tissues[EXPOSED]
         tissues[GREY] -= lost
         tissues[EXPOSED] -= lost

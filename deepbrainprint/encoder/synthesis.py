@@ -7,6 +7,7 @@ one seeded generator. `severity` 0…1 goes from mild to severe scans (Brain-ID,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as nnf
@@ -51,6 +52,11 @@ class Draw:
     severity: float = 1.0  # the last part of training goes beyond 1
     protocols: Tensor | None = None
 
+    @property
+    def looseness(self) -> float:
+        """How far scans lie apart, as a share of what they do at full severity."""
+        return 1 / 3 + 2 / 3 * self.severity
+
     def tables(self, count: int) -> Tensor:
         """(count, 256) intensity curves of `count` scans, those of one person side by side."""
         if self.protocols is None:
@@ -78,8 +84,8 @@ class Scanner:
         Entries of one anatomy are siblings and should stand together. Returns standardised
         planes (people, scans, P, X, Y).
         """
-        runs = _runs(anatomies)
-        return torch.cat([self._siblings(anatomy, n, scans, draw) for anatomy, n in runs])
+        found = [self._siblings(anatomy, n, scans, draw) for anatomy, n in siblings(anatomies)]
+        return torch.cat(found)
 
     def _siblings(self, anatomy: Anatomy, people: int, scans: int, draw: Draw) -> Tensor:
         where = self._places(people, scans, draw)  # (people·scans, P, X, Y, 3)
@@ -95,21 +101,14 @@ class Scanner:
 
         Everything is put on the control points: B-splines reproduce affine maps exactly.
         """
-        generator, rules = draw.generator, self.rules
-        amount = 1 / 3 + 2 / 3 * draw.severity
-        own = _affines(people, generator, shift=2.0, turn=2.0, scale=0.03)
-        pose = _affines(
-            people * scans,
-            generator,
-            shift=rules.shift_mm * amount,
-            turn=rules.turn_degrees * amount,
-            scale=rules.scale * amount,
-        )
+        generator = draw.generator
+        own = affines(people, generator, shift=2.0, turn=2.0, scale=0.03)
+        pose = poses(people * scans, self.rules, draw)
         shape = PERSON_MM[0][1] * self._smooth(people, generator)
         shape = shape + PERSON_MM[1][1] * self._fine.noise(people, 3, generator)
-        wobble = SCAN_MM * amount * self._smooth(people * scans, generator)
+        wobble = SCAN_MM * draw.looseness * self._smooth(people * scans, generator)
         person = torch.arange(people).repeat_interleave(scans)
-        control = _transform(_transform(self._fine.positions, pose) + wobble, own[person])
+        control = transform(transform(self._fine.positions, pose) + wobble, own[person])
         control = control + shape[person]
         mirrored = (torch.rand(people, generator=generator) < 0.5)[person, None, None, None]
         control[..., 0] = torch.where(mirrored, GRID_MM[0] - 1 - control[..., 0], control[..., 0])
@@ -130,7 +129,8 @@ class Scanner:
         return (values + torch.randn(values.shape, generator=generator) * level).clamp(min=0)
 
 
-def _runs(anatomies: list[Anatomy]) -> list[tuple[Anatomy, int]]:
+def siblings(anatomies: list[Anatomy]) -> list[tuple[Anatomy, int]]:
+    """Entries of one anatomy that stand together, at most `CHUNK` at a time, and how many."""
     runs: list[tuple[Anatomy, int]] = []
     for anatomy in anatomies:
         if runs and runs[-1][0] is anatomy and runs[-1][1] < CHUNK:
@@ -140,7 +140,29 @@ def _runs(anatomies: list[Anatomy]) -> list[tuple[Anatomy, int]]:
     return runs
 
 
-def _affines(
+class Loose(Protocol):
+    """How far the alignment of two scans of a person may differ at full severity."""
+
+    @property
+    def shift_mm(self) -> float: ...  # noqa: D102
+    @property
+    def turn_degrees(self) -> float: ...  # noqa: D102
+    @property
+    def scale(self) -> float: ...  # noqa: D102
+
+
+def poses(count: int, rules: Loose, draw: Draw) -> Tensor:
+    """(count, 3, 4): how each scan lies for want of perfect alignment."""
+    return affines(
+        count,
+        draw.generator,
+        shift=rules.shift_mm * draw.looseness,
+        turn=rules.turn_degrees * draw.looseness,
+        scale=rules.scale * draw.looseness,
+    )
+
+
+def affines(
     count: int, generator: torch.Generator, *, shift: float, turn: float, scale: float
 ) -> Tensor:
     """(count, 3, 4) small affine maps: rotation and scaling about `CENTRE`, then a shift in mm."""
@@ -153,13 +175,13 @@ def _affines(
     return torch.cat([linear, draw[:, 6:9, None] * shift], dim=2)
 
 
-def _transform(place: Tensor, affine: Tensor) -> Tensor:
+def transform(place: Tensor, affine: Tensor) -> Tensor:
     """Points (…, K, I, J, 3) through one affine (B, 3, 4) each."""
     moved = torch.einsum("...kijc,...dc->...kijd", place - CENTRE, affine[:, :, :3])
     return moved + CENTRE + affine[:, None, None, None, :, 3]
 
 
-def _sample(channels: Tensor, place: Tensor) -> Tensor:
+def sample(channels: Tensor, place: Tensor) -> Tensor:
     """Trilinear: channels (C, z, x, y), place (B, P, X, Y, 3) → (C, B, P, X, Y)."""
     size = torch.tensor(GRID_MM, dtype=torch.float32)
     unit = (2 * place + 1) / size - 1
@@ -179,9 +201,9 @@ def _sample_thick(channels: Tensor, place: Tensor, rules: Rules, draw: Draw) -> 
     offset = (axis[thick] * thickness / 4)[:, None, None, None, :]
     upper = place[thick] + offset
     place[thick] -= offset
-    sampled = _sample(channels, place)
+    sampled = sample(channels, place)
     if len(thick):
-        sampled[:, thick] = (sampled[:, thick] + _sample(channels, upper)) / 2
+        sampled[:, thick] = (sampled[:, thick] + sample(channels, upper)) / 2
     return sampled
 
 
